@@ -1,0 +1,114 @@
+"""Costs that are sums over operators, compiled to array programs over populations."""
+
+from collections.abc import Callable
+from functools import cached_property
+from itertools import product
+from math import prod
+
+import numpy as np
+
+from search_spaces.operators import Operator
+from search_spaces.space import Architecture, Space
+
+
+def _part_genes(space: Space) -> dict[str, list[int]]:
+    """Columns of the genes that shape a part ("stage1.block2"): its own, not the global ones or its depth."""
+    parts: dict[str, list[int]] = {}
+    for i, gene in enumerate(space.genes):
+        owner = gene.name.rpartition(".")[0]
+        if owner.rpartition(".")[2].startswith("block"):
+            parts.setdefault(owner, []).append(i)
+    return parts
+
+
+def covering(space: Space) -> list[Architecture]:
+    """A short list of architectures in which every operator of the space appears.
+
+    At every combination of the global genes (resolution), block choices vary all at once:
+    as many architectures as the richest block has combinations, all of full depth.
+    """
+    parts = _part_genes(space)
+    shared = [i for i, gene in enumerate(space.genes) if "." not in gene.name]
+    combinations = {
+        part: list(product(*(range(space.cardinality[i]) for i in columns))) for part, columns in parts.items()
+    }
+    archs = []
+    for values in product(*(range(space.cardinality[i]) for i in shared)):
+        for j in range(max(map(len, combinations.values()), default=1)):
+            arch = space.cardinality - 1
+            arch[shared] = values
+            for part, columns in parts.items():
+                arch[columns] = combinations[part][j % len(combinations[part])]
+            archs.append(space.check(arch.tolist()))
+    return archs
+
+
+class AdditiveCost:
+    """Sum over operators of `costs(op)`, for whole populations at once.
+
+    The operators of a part ("stage1.block2", "stem") must be decided by the part's own genes
+    and the global ones; a part whose genes are inactive is absent. Each part becomes one lookup
+    table, so that scoring a population is a few gathers.
+
+    Args:
+        space: The space.
+        costs: From an operator to a vector `[m]` of its costs.
+    """
+
+    def __init__(self, space: Space, costs: Callable[[Operator], np.ndarray | list[float]]) -> None:
+        self.space = space
+        self._shared = [i for i, gene in enumerate(space.genes) if "." not in gene.name]
+        self._columns = _part_genes(space)
+        cache: dict[str, np.ndarray] = {}
+        tables: dict[str, dict[int, np.ndarray]] = {}
+        for arch in covering(space):
+            sums: dict[str, np.ndarray] = {}
+            for op in space.network(arch):
+                if op.key not in cache:
+                    cache[op.key] = np.asarray(costs(op), dtype=np.float64)
+                sums[op.part] = sums.get(op.part, 0) + cache[op.key]
+            row = np.array([arch])
+            for part, total in sums.items():
+                tables.setdefault(part, {})[int(self._code(part, row)[0])] = total
+        self._tables = {part: np.stack([rows[i] for i in range(len(rows))]) for part, rows in tables.items()}
+
+    def __call__(self, X: np.ndarray) -> np.ndarray:
+        """Costs of a population `[n, genes]`, float64 `[n, m]`."""
+        X = np.atleast_2d(X)
+        active = self.space.active(X)
+        total = np.zeros((len(X), next(iter(self._tables.values())).shape[1]))
+        for part, table in self._tables.items():
+            values = table[self._code(part, X)]
+            columns = self._columns.get(part)
+            total += values if columns is None else np.where(active[:, columns[0], None], values, 0.0)
+        return total
+
+    @cached_property
+    def minimum(self) -> np.ndarray:
+        """Smallest possible value of every cost over the whole space, `[m]`, if costs are not negative."""
+        cheapest = np.zeros(next(iter(self._tables.values())).shape[1])
+        for values in product(*(range(self.space.cardinality[i]) for i in self._shared)):
+            total = self._cheapest(values)
+            cheapest = total if not cheapest.any() else np.minimum(cheapest, total)
+        return cheapest
+
+    def _cheapest(self, shared: tuple[int, ...]) -> np.ndarray:
+        arch = np.zeros((1, len(self.space.genes)), dtype=np.int64)
+        arch[0, self._shared] = shared
+        on = self.space.active(arch)[0]
+        total = np.zeros(next(iter(self._tables.values())).shape[1])
+        for part, table in self._tables.items():
+            columns = self._columns.get(part, [])
+            if columns and not on[columns[0]]:
+                continue
+            rows = prod(int(self.space.cardinality[i]) for i in columns)
+            first = int(self._code(part, arch)[0]) // rows * rows if columns else int(self._code(part, arch)[0])
+            total += table[first : first + rows].min(axis=0)
+        return total
+
+    def _code(self, part: str, X: np.ndarray) -> np.ndarray:
+        """Row of a part's table, mixed radix over global genes then the part's own; `[n]`."""
+        code = np.zeros(len(X), dtype=np.int64)
+        for i in self._shared + self._columns.get(part, []):
+            code = code * int(self.space.cardinality[i]) + X[:, i]
+        return code

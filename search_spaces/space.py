@@ -1,0 +1,226 @@
+"""`Space`: genes, genotypes and their vectorised operations. A new space writes its genes and `network()`."""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from math import prod
+
+import numpy as np
+
+from search_spaces.errors import ArchitectureError
+from search_spaces.network import Network
+
+Architecture = tuple[int, ...]  # index of the choice of every gene; 0 where a gene is inactive
+
+
+@dataclass(frozen=True, slots=True)
+class Gene:
+    """One decision.
+
+    Attributes:
+        name: Path like "stage1.block2.kernel"; a name without a dot is global.
+        choices: The values, in ascending order of cost.
+        requires: (gene, value): active only where that earlier gene is at least that value.
+    """
+
+    name: str
+    choices: tuple[int, ...]
+    requires: tuple[str, int] | None = None
+
+    @property
+    def tag(self) -> str:
+        """The letter that stands for it in an architecture's text."""
+        return self.name.rpartition(".")[2][0]
+
+
+class Space(ABC):
+    """A search space: what can be built.
+
+    A genotype is a row of choice indices, one per gene. It is canonical when every inactive
+    gene is 0, so that one network has exactly one genotype. All methods that take `X` work on
+    whole populations, int arrays `[n, genes]`.
+    """
+
+    name: str
+    genes: tuple[Gene, ...]
+    options: dict[str, object]  # get_space(name, **options) makes this space again
+
+    @abstractmethod
+    def network(self, arch: Sequence[int]) -> Network:
+        """The network of a genotype."""
+
+    # -- gene tables ---------------------------------------------------------------------------
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """Column of every gene by name."""
+        return {gene.name: i for i, gene in enumerate(self.genes)}
+
+    @cached_property
+    def cardinality(self) -> np.ndarray:
+        """Number of choices of every gene, int array `[genes]`."""
+        return np.array([len(gene.choices) for gene in self.genes])
+
+    @cached_property
+    def size(self) -> int:
+        """Exact number of distinct networks."""
+        children: dict[str, list[Gene]] = {}
+        for gene in self.genes:
+            if gene.requires:
+                children.setdefault(gene.requires[0], []).append(gene)
+
+        def ways(gene: Gene) -> int:
+            return sum(
+                prod(ways(c) for c in children.get(gene.name, ()) if c.requires and c.requires[1] <= value)
+                for value in gene.choices
+            )
+
+        return prod(ways(gene) for gene in self.genes if gene.requires is None)
+
+    # -- populations ---------------------------------------------------------------------------
+
+    def active(self, X: np.ndarray) -> np.ndarray:
+        """Which genes matter, bool array `[n, genes]`."""
+        X = np.atleast_2d(X)
+        mask = np.ones(X.shape, dtype=bool)
+        for i, gene in enumerate(self.genes):
+            if gene.requires:
+                parent = self.index[gene.requires[0]]
+                needed = self.genes[parent].choices.index(gene.requires[1])
+                mask[:, i] = mask[:, parent] & (X[:, parent] >= needed)
+        return mask
+
+    def canonical(self, X: np.ndarray) -> np.ndarray:
+        """The same networks with inactive genes set to 0."""
+        X = np.atleast_2d(np.asarray(X))
+        return np.where(self.active(X), X, 0)
+
+    def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """`n` canonical genotypes, every gene drawn uniformly and independently."""
+        return self.canonical(rng.integers(0, self.cardinality, size=(n, len(self.genes))))
+
+    def mutate(self, X: np.ndarray, rng: np.random.Generator, rate: float | np.ndarray = 0.1) -> np.ndarray:
+        """Redraws every gene with probability `rate` (a number, or one per gene)."""
+        X = np.atleast_2d(X)
+        fresh = rng.integers(0, self.cardinality, size=X.shape)
+        return self.canonical(np.where(rng.random(X.shape) < rate, fresh, X))
+
+    def crossover(self, A: np.ndarray, B: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Uniform crossover: each gene comes from either parent with probability 1/2."""
+        A, B = np.atleast_2d(A), np.atleast_2d(B)
+        return self.canonical(np.where(rng.random(A.shape) < 0.5, A, B))
+
+    def one_hot(self, X: np.ndarray) -> np.ndarray:
+        """Features float32 `[n, sum of cardinalities]`: one-hot genes, all zeros for an inactive gene."""
+        X = np.atleast_2d(X)
+        offsets = np.concatenate([[0], np.cumsum(self.cardinality)])
+        features = np.zeros((len(X), offsets[-1]), dtype=np.float32)
+        rows = np.repeat(np.arange(len(X))[:, None], X.shape[1], axis=1)
+        features[rows, X + offsets[:-1]] = self.active(X)
+        return features
+
+    # -- one architecture ----------------------------------------------------------------------
+
+    def check(self, arch: Sequence[int]) -> Architecture:
+        """The canonical genotype of `arch`.
+
+        Raises:
+            ArchitectureError: if it has the wrong length or an index out of range.
+        """
+        if len(arch) != len(self.genes):
+            raise ArchitectureError(
+                f"A genotype of {self.name} has {len(self.genes)} genes, got {len(arch)}; build one with space.encode."
+            )
+        for gene, value in zip(self.genes, arch, strict=True):
+            if not 0 <= value < len(gene.choices):
+                raise ArchitectureError(
+                    f"Gene {gene.name!r} (={value}) must be an index of its choices {gene.choices}: "
+                    f"0..{len(gene.choices) - 1}."
+                )
+        return tuple(int(v) for v in self.canonical(np.asarray(arch, dtype=np.int64))[0])
+
+    def encode(self, values: Mapping[str, int]) -> Architecture:
+        """Genotype of named values; genes of inactive blocks may be missing.
+
+        Raises:
+            ArchitectureError: for an unknown gene, a value that is no choice, or a missing active gene.
+        """
+        if unknown := sorted(set(values) - set(self.index)):
+            raise ArchitectureError(f"{self.name} has no gene {unknown[0]!r}; `nas describe {self.name}` lists them.")
+        arch = np.zeros(len(self.genes), dtype=np.int64)
+        for i, gene in enumerate(self.genes):
+            if gene.name in values:
+                arch[i] = self._choice(gene, values[gene.name])
+        for gene, active in zip(self.genes, self.active(arch)[0], strict=True):
+            if active and gene.name not in values:
+                raise ArchitectureError(f"Gene {gene.name!r} is active and needs a value out of {gene.choices}.")
+        return self.check(arch.tolist())
+
+    def decode(self, arch: Sequence[int]) -> dict[str, int]:
+        """Values of the active genes by name."""
+        arch = self.check(arch)
+        active = self.active(np.array(arch))[0]
+        return {g.name: g.choices[v] for g, v, on in zip(self.genes, arch, active, strict=True) if on}
+
+    def to_text(self, arch: Sequence[int]) -> str:
+        """One line without spaces, e.g. `r192_d2-k3e4-k5e6_...`: a group per stage, blocks joined by dashes."""
+        values = self.decode(arch)
+        groups = []
+        for _, blocks in self._layout:
+            parts = ("".join(f"{g.tag}{values[g.name]}" for g in genes if g.name in values) for _, genes in blocks)
+            groups.append("-".join(part for part in parts if part))
+        return "_".join(groups)
+
+    def parse(self, text: str) -> Architecture:
+        """Genotype of what `to_text` wrote.
+
+        Raises:
+            ArchitectureError: naming the part that is malformed.
+        """
+        groups = text.strip().split("_")
+        if len(groups) != len(self._layout):
+            raise ArchitectureError(
+                f"Architecture {text[:80]!r} has {len(groups)} parts joined by '_', {self.name} needs "
+                f"{len(self._layout)}, like {self.to_text([0] * len(self.genes))!r}."
+            )
+        arch = np.zeros(len(self.genes), dtype=np.int64)
+        for (group, blocks), part in zip(self._layout, groups, strict=True):
+            items = part.split("-")
+            for block, genes in blocks:
+                on = self.active(arch)[0]
+                wanted = [g for g in genes if on[self.index[g.name]]]
+                if not wanted:
+                    continue
+                item = items.pop(0) if items else ""
+                match = re.fullmatch("".join(rf"{g.tag}(\d+)" for g in wanted), item)
+                if match is None:
+                    example = "".join(f"{g.tag}{g.choices[0]}" for g in wanted)
+                    raise ArchitectureError(
+                        f"Architecture {text[:80]!r}: {block} reads {item!r}, expected something like {example!r}."
+                    )
+                for gene, value in zip(wanted, match.groups(), strict=True):
+                    arch[self.index[gene.name]] = self._choice(gene, int(value))
+            if items:
+                raise ArchitectureError(f"Architecture {text[:80]!r}: {group} has {len(items)} blocks too many.")
+        return self.check(arch.tolist())
+
+    # -- helpers -------------------------------------------------------------------------------
+
+    @cached_property
+    def _layout(self) -> list[tuple[str, list[tuple[str, list[Gene]]]]]:
+        """Genes grouped by the first component of their name, then by all but the last."""
+        return [
+            (group, [(block, list(g)) for block, g in groupby(genes, key=lambda gene: gene.name.rpartition(".")[0])])
+            for group, genes in (
+                (k, list(v)) for k, v in groupby(self.genes, key=lambda gene: gene.name.partition(".")[0])
+            )
+        ]
+
+    @staticmethod
+    def _choice(gene: Gene, value: int) -> int:
+        if value not in gene.choices:
+            raise ArchitectureError(f"Gene {gene.name!r} (={value}) must be one of {gene.choices}.")
+        return gene.choices.index(value)
