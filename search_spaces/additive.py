@@ -1,9 +1,7 @@
 """Costs that are sums over operators, compiled to array programs over populations."""
 
-from collections.abc import Callable
-from functools import cached_property
+from collections.abc import Callable, Iterator
 from itertools import product
-from math import prod
 
 import numpy as np
 
@@ -83,28 +81,32 @@ class AdditiveCost:
             total += values if columns is None else np.where(active[:, columns[0], None], values, 0.0)
         return total
 
-    @cached_property
-    def minimum(self) -> np.ndarray:
-        """Smallest possible value of every cost over the whole space, `[m]`, if costs are not negative."""
-        cheapest = np.zeros(next(iter(self._tables.values())).shape[1])
-        for values in product(*(range(self.space.cardinality[i]) for i in self._shared)):
-            total = self._cheapest(values)
-            cheapest = total if not cheapest.any() else np.minimum(cheapest, total)
-        return cheapest
+    def cheapest(self, column: int = 0) -> Architecture:
+        """The architecture with the smallest cost in `column`, exact over the whole space."""
+        rows = np.concatenate([self._cheapest(values, column) for values in self._global_choices()])
+        return self.space.check(rows[np.argmin(self(rows)[:, column])].tolist())
 
-    def _cheapest(self, shared: tuple[int, ...]) -> np.ndarray:
+    def _global_choices(self) -> Iterator[tuple[int, ...]]:
+        return product(*(range(int(self.space.cardinality[i])) for i in self._shared))
+
+    def _cheapest(self, shared: tuple[int, ...], column: int) -> np.ndarray:
+        """The cheapest genotype `[1, genes]` under given global genes."""
         arch = np.zeros((1, len(self.space.genes)), dtype=np.int64)
         arch[0, self._shared] = shared
-        on = self.space.active(arch)[0]
-        total = np.zeros(next(iter(self._tables.values())).shape[1])
-        for part, table in self._tables.items():
-            columns = self._columns.get(part, [])
-            if columns and not on[columns[0]]:
-                continue
-            rows = prod(int(self.space.cardinality[i]) for i in columns)
-            first = int(self._code(part, arch)[0]) // rows * rows if columns else int(self._code(part, arch)[0])
-            total += table[first : first + rows].min(axis=0)
-        return total
+        below: dict[int, np.ndarray] = {}  # for every depth gene: cost of its blocks at each of its choices
+        for part, columns in self._columns.items():
+            combinations = list(product(*(range(int(self.space.cardinality[i])) for i in columns)))
+            first = int(self._code(part, arch)[0])
+            costs = self._tables[part][first : first + len(combinations), column]
+            arch[0, columns] = combinations[int(costs.argmin())]
+            requires = self.space.genes[columns[0]].requires
+            if requires:
+                parent = self.space.index[requires[0]]
+                values = np.array(self.space.genes[parent].choices)
+                below[parent] = below.get(parent, 0) + np.where(values >= requires[1], costs.min(), 0.0)
+        for parent, costs in below.items():
+            arch[0, parent] = int(costs.argmin())
+        return self.space.canonical(arch)
 
     def _code(self, part: str, X: np.ndarray) -> np.ndarray:
         """Row of a part's table, mixed radix over global genes then the part's own; `[n]`."""

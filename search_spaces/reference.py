@@ -1,5 +1,6 @@
 """Published networks at 224 px and 1000 classes: baselines, and truth for counts."""
 
+import re
 from collections.abc import Callable
 
 from search_spaces.builder import NetworkBuilder, make_divisible
@@ -145,6 +146,105 @@ def mnasnet_b1() -> Network:
     return _mnasnet("mnasnet_b1", _MNASNET_B1)
 
 
+_ROW = re.compile(r"k(\d)e(\d)c(\d+)(?:s(\d))?(?:g(\d))?")
+
+
+def _rows(text: str) -> list[tuple[int, ...] | None]:
+    """Blocks written `k5e6c32s2g1`: kernel, expansion, channels, stride (1), groups (1); `skip` is an identity."""
+    matches = (None if row == "skip" else _ROW.fullmatch(row) for row in text.split())
+    return [m and tuple(int(v or 1) for v in m.groups()) for m in matches]
+
+
+# g: groups of the 1 x 1 convolutions (Wu et al., CVPR 2019;
+# as in FBNet's own model zoo: a block that does not expand has no first 1 x 1 convolution). The zoo's convolutions
+# also have a bias before batch norm, which has no effect and is left out.
+_FBNET_A = """
+    skip k3e3c24s2 k3e1c24 skip skip k5e6c32s2 k3e3c32 k5e1c32 k3e3c32 k5e6c64s2 k5e3c64 k5e1c64g2 k5e6c64
+    k3e6c112 k5e1c112g2 k5e3c112 k3e1c112g2 k5e6c184s2 k5e6c184 k5e3c184 k5e6c184 k5e6c352
+"""
+_FBNET_B = """
+    k3e1c16 k3e6c24s2 k5e1c24 k3e1c24 k3e1c24 k5e6c32s2 k5e3c32 k3e6c32 k5e6c32 k5e6c64s2 k5e6c64 skip k5e3c64
+    k5e6c112 k3e1c112 k5e1c112 k5e3c112 k5e6c184s2 k5e1c184 k5e6c184 k5e6c184 k3e6c352
+"""
+_FBNET_C = """
+    k3e1c16 k3e6c24s2 skip k3e1c24 k3e1c24 k5e6c32s2 k5e3c32 k5e6c32 k3e6c32 k5e6c64s2 k5e3c64 k5e6c64 k5e6c64
+    k5e6c112 k5e6c112 k5e6c112 k5e3c112 k5e6c184s2 k5e6c184 k5e6c184 k5e6c184 k3e6c352
+"""
+
+
+def _fbnet(name: str, blocks: str, last: int) -> Network:
+    b = _start(name)
+    x = b.conv("stem", b.image, 16, kernel=3, stride=2, activation="relu")
+    for i, row in enumerate(_rows(blocks), 1):
+        if row is None:
+            continue
+        kernel, t, channels, stride, groups = row
+        block, width, skip = f"block{i}", b.shape(x)[0], x
+        if t > 1:
+            x = b.conv(f"{block}.expand", x, width * t, groups=groups, activation="relu")
+        if groups > 1:
+            x = b.shuffle(f"{block}.shuffle", x, groups)
+        x = b.depthwise(f"{block}.depthwise", x, kernel=kernel, stride=stride, activation="relu")
+        joins = stride == 1 and width == channels
+        x = b.conv(f"{block}.project", x, channels, groups=groups, residual=skip if joins else None)
+    return _classify(b, b.conv("final_expand", x, last, activation="relu"))
+
+
+def fbnet_a() -> Network:
+    """FBNet-A: 244.5 M MACs."""
+    return _fbnet("fbnet_a", _FBNET_A, 1504)
+
+
+def fbnet_b() -> Network:
+    """FBNet-B: 291.0 M MACs."""
+    return _fbnet("fbnet_b", _FBNET_B, 1984)
+
+
+def fbnet_c() -> Network:
+    """FBNet-C: 378.1 M MACs."""
+    return _fbnet("fbnet_c", _FBNET_C, 1984)
+
+
+# (Cai et al., ICLR 2019)
+_PROXYLESS_MOBILE = """
+    k3e1c16 k5e3c32s2 k3e3c32 skip skip k7e3c40s2 k3e3c40 k5e3c40 k5e3c40 k7e6c80s2 k5e3c80 k5e3c80 k5e3c80
+    k5e6c96 k5e3c96 k5e3c96 k5e3c96 k7e6c192s2 k7e6c192 k7e3c192 k7e3c192 k7e6c320
+"""
+_PROXYLESS_CPU = """
+    k3e1c24 k3e6c32s2 k3e3c32 k3e3c32 k3e3c32 k3e6c48s2 k3e3c48 k3e3c48 k5e3c48 k3e6c88s2 skip skip k3e3c88
+    k5e6c104 k3e3c104 k3e3c104 k3e3c104 k5e6c216s2 k5e3c216 k5e3c216 k3e3c216 k5e6c360
+"""
+_PROXYLESS_GPU = """
+    k3e1c24 k5e3c32s2 skip skip skip k7e3c56s2 skip skip k3e3c56 k7e6c112s2 skip skip k5e3c112 k5e6c128 skip
+    k3e3c128 k5e3c128 k7e6c256s2 k7e6c256 k7e6c256 k5e6c256 k7e6c432
+"""
+
+
+def _proxyless(name: str, blocks: str, stem: int, last: int) -> Network:
+    b = _start(name)
+    x = b.conv("stem", b.image, stem, kernel=3, stride=2, activation="relu6")
+    for i, row in enumerate(_rows(blocks), 1):
+        if row is not None:
+            kernel, t, channels, stride, _ = row
+            x = b.mbconv(f"block{i}", x, channels, hidden=b.shape(x)[0] * t, kernel=kernel, stride=stride)
+    return _classify(b, b.conv("final_expand", x, last, activation="relu6"))
+
+
+def proxyless_mobile() -> Network:
+    """ProxylessNAS for a mobile phone."""
+    return _proxyless("proxyless_mobile", _PROXYLESS_MOBILE, 32, 1280)
+
+
+def proxyless_cpu() -> Network:
+    """ProxylessNAS for a CPU."""
+    return _proxyless("proxyless_cpu", _PROXYLESS_CPU, 40, 1432)
+
+
+def proxyless_gpu() -> Network:
+    """ProxylessNAS for a GPU."""
+    return _proxyless("proxyless_gpu", _PROXYLESS_GPU, 40, 1728)
+
+
 def resnet50() -> Network:
     """ResNet-50 with the stride in the 3 x 3 convolution, "v1.5" (He et al., CVPR 2016)."""
     b = _start("resnet50")
@@ -162,7 +262,20 @@ def resnet50() -> Network:
 
 REFERENCE_NETWORKS: dict[str, Callable[[], Network]] = {
     f.__name__: f
-    for f in (mobilenet_v2, mobilenet_v3_large, mobilenet_v3_small, mnasnet_a1, mnasnet_b1, resnet50)
+    for f in (
+        mobilenet_v2,
+        mobilenet_v3_large,
+        mobilenet_v3_small,
+        mnasnet_a1,
+        mnasnet_b1,
+        fbnet_a,
+        fbnet_b,
+        fbnet_c,
+        proxyless_mobile,
+        proxyless_cpu,
+        proxyless_gpu,
+        resnet50,
+    )
 }
 
 

@@ -1,0 +1,1 @@
+"""The command line, search, Pareto fronts, export and report."""

@@ -1,0 +1,63 @@
+"""Entry point: runs the command line and turns a user's mistake into one line and exit code 2."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from nas.cli import app
+from nas.console import say
+from nas.files import explain
+
+
+def _user_errors() -> tuple[type[BaseException], ...]:
+    """Everything that is the user's to mend; imported only when something went wrong."""
+    from latency_tables.errors import DeviceError, MissingKernelError, TableError
+    from nas.errors import UserError
+    from search_spaces import ArchitectureError, SpaceError
+    from supernets.errors import CheckpointError, DataError, TrainingError
+
+    return (
+        ArchitectureError,
+        CheckpointError,
+        DataError,
+        DeviceError,
+        MissingKernelError,
+        SpaceError,
+        TableError,
+        TrainingError,
+        UserError,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs `nas`. Exits 0 on success and 2, with one line on stderr, on bad input or an interruption."""
+    import click
+
+    # libraries below chat on stderr, where our progress is
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        app(arguments, standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        say("\nInterrupted. Nothing is lost: run the same command again to continue.")
+        sys.exit(2)
+    except OSError as error:
+        if error.errno is None:  # not the file system's: a library's own
+            raise
+        say(f"error: {explain(error)}")
+        sys.exit(2)
+    except Exception as error:
+        if not isinstance(error, _user_errors()):
+            raise
+        say(f"error: {' '.join(str(error).split())}")
+        sys.exit(2)
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,23 @@
+"""The `nas` command. Each subcommand is a thin function in `nas.commands`; heavy packages load where they are used."""
+
+import typer
+
+from nas.commands.demo import demo
+from nas.commands.describe import describe
+from nas.commands.export import export
+from nas.commands.listing import devices, spaces
+from nas.commands.profile import profile
+from nas.commands.report import report
+from nas.commands.search import search
+from nas.commands.train import train
+
+app = typer.Typer(
+    help="Find, for your data and your device, the most accurate network at every latency.",
+    epilog="Start with: nas demo",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (spaces, describe, devices, profile, train, search, export, report, demo):
+    app.command()(command)

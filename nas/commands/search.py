@@ -1,0 +1,85 @@
+"""`nas search`: the Pareto front of a trained supernet on a device."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nas.commands.options import DEFAULT_DEVICE, DeviceName, Json, RunFolder, Seed
+from nas.console import emit_json, print_table
+
+
+def search(
+    run: RunFolder,
+    device: DeviceName = DEFAULT_DEVICE,
+    limit_ms: Annotated[float | None, typer.Option("--limit-ms", "--limit", help="Hard latency limit.", min=0.0)] = None,
+    searcher: Annotated[
+        str,
+        typer.Option(
+            "--searcher",
+            help="linas (NSGA-II on the accuracy predictor, refitted as it goes), nsga2, random, optuna-tpe, optuna-nsga2.",
+        ),
+    ] = "linas",
+    evaluations: Annotated[int, typer.Option("--evaluations", help="Subnets evaluated from the supernet.", min=4)] = 160,
+    batch: Annotated[int, typer.Option("--batch", help="Subnets asked for at once.", min=1)] = 16,
+    measured: Annotated[int, typer.Option("--measured", help="Networks re-measured at most.", min=3)] = 12,
+    table: Annotated[Path | None, typer.Option("--table", help="Latency table; by default the one profiled.")] = None,
+    workers: Annotated[int | None, typer.Option("--workers", help="Ray workers; 0 for none.", min=0)] = None,
+    ray_address: Annotated[str | None, typer.Option("--ray-address", help="Ray cluster; local by default.")] = None,
+    storage: Annotated[str | None, typer.Option("--storage", help="Optuna storage URL; SQLite by default.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget an earlier search with these settings.")] = False,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Search the front of accuracy and latency. Interrupted, it continues when run again.
+
+    Every network that is reported has been measured whole on the device; one that breaks the
+    limit there is not reported as meeting it.
+
+    Example: nas search runs/c10 --device local-cpu-1t --limit-ms 5
+    """
+    from nas.search_run import SearchSettings, search_run
+
+    settings = SearchSettings(
+        device=device,
+        limit_ms=limit_ms,
+        searcher=searcher,
+        evaluations=evaluations,
+        batch=batch,
+        measured=measured,
+        workers=workers,
+        ray_address=ray_address,
+        storage=storage,
+        seed=seed,
+        fresh=fresh,
+    )
+    document = search_run(run, settings, table)
+    if json:
+        emit_json(document)
+        return
+    print_front(document)
+
+
+def print_front(document: dict[str, Any]) -> None:
+    """The front for a person."""
+    limit = f", at most {document['limit_ms']:g} ms" if document["limit_ms"] is not None else ""
+    print_table(
+        f"Front on {document['device']}{limit}: {document['evaluations']} evaluations, hypervolume "
+        f"{document['hypervolume']:.4g} (reference {document['reference'][0]:.4g} % error, {document['reference'][1]:.4g} ms)",
+        ("architecture", "accuracy %", "ms measured", "ms predicted", "M MACs", "k params"),
+        [front_row(entry) for entry in document["front"]],
+    )
+    for entry in document["over_limit"]:
+        print(f"over the limit when measured ({entry['latency_ms']['median']:.3f} ms), not reported: {entry['arch']}")
+
+
+def front_row(entry: dict[str, Any]) -> tuple[str, ...]:
+    """Cells of one network."""
+    return (
+        entry["arch"],
+        f"{entry['accuracy']:.2f}",
+        f"{entry['latency_ms']['median']:.3f}",
+        f"{entry['predicted_latency_ms']['median']:.3f}",
+        f"{entry['macs'] / 1e6:.2f}",
+        f"{entry['params'] / 1e3:.0f}",
+    )

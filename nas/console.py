@@ -1,0 +1,91 @@
+"""What a person sees: messages, tables and progress on stderr; results, or one JSON document, on stdout."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+Update = Callable[[float, float, str], None]  # done, total, note
+_PLAIN_SECONDS = 5.0  # between two lines where stderr is no terminal
+
+
+def say(text: str) -> None:
+    """A line for the person, on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def emit_json(document: Any) -> None:
+    """The one JSON document, on stdout."""
+    print(json.dumps(document, indent=2), flush=True)
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *, file: Any = None) -> None:
+    """A table; the first column is left-aligned, the others right-aligned."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    stream = file or sys.stdout
+    # where nobody's terminal sets a width, let no cell be cut
+    width = None if stream.isatty() else 160
+    Console(file=stream, width=width).print(table)
+
+
+def duration(seconds: float) -> str:
+    """A time as a person says it: 42 s, 3 min 05 s, 2 h 10 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+@contextmanager
+def progress(label: str) -> Iterator[Update]:
+    """A bar with time left on a terminal, a plain line every few seconds elsewhere."""
+    with _bar(label) if sys.stderr.isatty() else _lines(label) as update:
+        yield update
+
+
+@contextmanager
+def _bar(label: str) -> Iterator[Update]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(label, total=None, note="")
+        yield lambda done, total, note="": bar.update(task, completed=done, total=total, note=note)
+
+
+@contextmanager
+def _lines(label: str) -> Iterator[Update]:
+    start = last = time.monotonic()
+
+    def update(done: float, total: float, note: str = "") -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < _PLAIN_SECONDS or not total:
+            return
+        last = now
+        left = (now - start) * (total - done) / done if done else float("nan")
+        ending = f", {duration(left)} left" if done else ""
+        say(f"{label}: {done:g} of {total:g} ({done / total:.0%}){ending}{', ' + note if note else ''}")
+
+    yield update
+    say(f"{label}: done in {duration(time.monotonic() - start)}")

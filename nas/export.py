@@ -1,0 +1,119 @@
+"""A network of a front as a deployable ONNX file with a card that says how it was checked."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nas.console import progress
+from nas.errors import UserError
+from nas.files import write_bytes, write_json, writable_folder
+from nas.front import measure_networks
+from nas.onnx_eval import accuracy, logits
+from nas.pick import pick
+from nas.runs import Run
+
+FORMAT = 1
+TOLERANCE = 1e-4  # largest difference of an output between Flax and ONNX Runtime, relative to outputs of order 1
+CALIBRATION_IMAGES = 256
+
+
+def export_picks(folder: Path, wishes: list[str], device_name: str, *, int8: bool = False) -> list[dict[str, Any]]:
+    """Exports networks of a run's front: ONNX file, card, both in `export/`.
+
+    Args:
+        folder: The run.
+        wishes: What to take, see `nas.pick`.
+        device_name: Whose front, and where to measure.
+        int8: Also write and measure a statically quantised version of each.
+
+    Returns:
+        The cards, in the order of the wishes (an INT8 version right after its original).
+
+    Raises:
+        UserError: if nothing fits a wish, or an exported file does not compute what Flax computes.
+    """
+    from latency_tables import get_device, onnx_model, quantize
+    from nas.subnets import Subnets
+
+    run = Run.open(folder)
+    device = get_device(device_name)
+    document = run.read_front(device.name)
+    chosen = [(wish, pick(document["front"], wish)) for wish in wishes]
+    out = writable_folder(run.folder / "export")
+    subnets = Subnets.open(run)
+    cards = []
+    with progress("export") as update:
+        for done, (wish, entry) in enumerate(chosen):
+            update(done, len(chosen), wish)
+            x = np.array(run.space.parse(entry["arch"]))
+            size = run.space.network(x).size
+            weights = subnets.weights(x)
+            model = onnx_model(run.space.network(x), weights, batch=device.batch)
+            path = out / f"{_file_name(wish)}.onnx"
+            write_bytes(path, model.SerializeToString())
+            images, labels = subnets.test_images(size), subnets.data.test_labels
+            reference = subnets.flax_logits(x, images)
+            cards.append(_card(run, wish, entry, path, logits(path, images), reference, labels))
+            if cards[-1]["max_abs_diff"] > TOLERANCE * max(1.0, float(np.abs(reference).max())):
+                raise UserError(
+                    f"{path}: outputs differ from Flax by {cards[-1]['max_abs_diff']:.2g}, more than {TOLERANCE:g} "
+                    "allowed; the file must not be deployed. Please report this network."
+                )
+            if int8:
+                quantised = quantize(path, subnets.calibration_images(size)[:CALIBRATION_IMAGES], path.with_suffix(".int8.onnx"))
+                card = _card(run, f"{wish}-int8", entry, quantised, logits(quantised, images), reference, labels)
+                cards.append(card | {"precision": "int8", "predicted_latency_ms": None})
+        update(len(chosen), len(chosen), "")
+    with progress(f"measure on {device.name}") as update:
+        latencies = measure_networks([Path(card["path"]) for card in cards], device, update)
+    for card, latency in zip(cards, latencies, strict=True):
+        card["latency_ms"] = {"median": latency.median_ms, "p10": latency.p10_ms, "p90": latency.p90_ms}
+        card["latency_runs"] = latency.runs
+        card["conditions"] = document["conditions"]
+        limit = document["limit_ms"]
+        card["meets_limit"] = None if limit is None else latency.median_ms <= limit
+        card["limit_ms"] = limit
+        write_json(Path(card["path"]).with_suffix(".json"), card)
+    return cards
+
+
+def _card(
+    run: Run,
+    wish: str,
+    entry: dict[str, Any],
+    path: Path,
+    outputs: np.ndarray,
+    reference: np.ndarray,
+    labels: np.ndarray,
+) -> dict[str, Any]:
+    mean, std = run.config["data"]["mean"], run.config["data"]["std"]
+    return {
+        "format": FORMAT,
+        "name": _file_name(wish),
+        "path": str(path),
+        "space": run.config["space"],
+        "arch": entry["arch"],
+        "precision": "fp32",
+        "macs": entry["macs"],
+        "params": entry["params"],
+        "peak_memory_bytes": entry["peak_memory_bytes"],
+        "accuracy": accuracy(outputs, labels),
+        "accuracy_flax": accuracy(reference, labels),
+        "accuracy_validation": entry["accuracy"],
+        "test_images": len(labels),
+        "predicted_latency_ms": entry["predicted_latency_ms"]["median"],
+        "max_abs_diff": float(np.abs(outputs - reference).max()),
+        "file_bytes": path.stat().st_size,
+        "classes": run.config["data"]["class_names"],
+        "preprocessing": {"scale": 1 / 255, "mean": mean, "std": std, "layout": "NCHW", "resize": "bilinear"},
+        "data": run.config["data"]["source"],
+    }
+
+
+def _file_name(wish: str) -> str:
+    """A wish as a file name: latency_ms<=5 becomes latency_ms-le-5."""
+    for sign, word in (("<=", "-le-"), (">=", "-ge-"), ("<", "-lt-"), (">", "-gt-")):
+        wish = wish.replace(sign, word)
+    return re.sub(r"[^\w.-]+", "_", wish).strip("_")

@@ -1,0 +1,88 @@
+"""Evaluating subnets on Ray: a local one by default, a cluster by address."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from nas.errors import UserError
+
+Accuracies = Callable[[np.ndarray], Iterable[float]]  # genotypes [n, genes] -> percent, in order
+RETRIES = 3  # of an evaluation whose worker or node died; it is deterministic, so the result is the same
+_OBJECT_STORE_BYTES = 256 << 20
+
+
+@contextmanager
+def evaluators(make: Callable[[], Callable[[np.ndarray], float]], *, workers: int, address: str | None) -> Iterator[Accuracies]:
+    """Accuracies of batches, computed by `workers` Ray actors (or in this process if `workers` is 0).
+
+    What `make` closes over (weights, images) is put into the object store once, and every worker
+    reads it from there.
+
+    Args:
+        make: Builds the evaluator inside a worker: from a genotype to its accuracy in percent.
+        workers: Number of actors, each on one CPU.
+        address: Of a Ray cluster; None for `RAY_ADDRESS`, or a local one that ends with the search.
+    """
+    if workers == 0:
+        evaluate = make()
+        yield lambda X: (evaluate(x) for x in X)
+        return
+    import ray
+
+    _start(ray, workers, address)
+    try:
+        yield _Pool(ray, make, workers)
+    finally:
+        ray.shutdown()
+
+
+def _start(ray: Any, workers: int, address: str | None) -> None:
+    import logging
+    import os
+
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
+    try:
+        if address or os.environ.get("RAY_ADDRESS"):
+            ray.init(address=address or "auto", **options)
+        else:
+            ray.init(num_cpus=workers, object_store_memory=_OBJECT_STORE_BYTES, **options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise UserError(
+            f"Ray at {address or os.environ.get('RAY_ADDRESS') or 'this machine'} cannot be reached "
+            f"({str(error).splitlines()[0]}); check --ray-address, or use --workers 0."
+        ) from error
+
+
+class _Pool:
+    """Keeps every worker busy and hands results back in the order asked."""
+
+    def __init__(self, ray: Any, make: Callable[[], Callable[[np.ndarray], float]], workers: int) -> None:
+        @ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=RETRIES)
+        class Worker:
+            def __init__(self, make: Callable[[], Callable[[np.ndarray], float]]) -> None:
+                self._evaluate = make()
+
+            def accuracy(self, x: np.ndarray) -> float:
+                return self._evaluate(x)
+
+        self._ray = ray
+        shared = ray.put(make)
+        self._workers = [Worker.remote(shared) for _ in range(workers)]
+
+    def __call__(self, X: np.ndarray) -> Iterator[float]:
+        idle, running, results = list(self._workers), {}, {}
+        asked = given = 0
+        while given < len(X):
+            while idle and asked < len(X):
+                worker = idle.pop()
+                running[worker.accuracy.remote(X[asked])] = (asked, worker)
+                asked += 1
+            ready, _ = self._ray.wait(list(running), num_returns=1)
+            number, worker = running.pop(ready[0])
+            results[number] = self._ray.get(ready[0])
+            idle.append(worker)
+            while given in results:
+                yield results.pop(given)
+                given += 1

@@ -1,0 +1,1 @@
+"""Latency, accuracy and zero-cost scores of architectures, with scikit-learn's habits."""
