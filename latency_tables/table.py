@@ -86,6 +86,8 @@ class LatencyTable:
 
         try:
             data = pq.read_table(path)
+        except FileNotFoundError as error:
+            raise TableError(f"Latency table {str(path)!r} does not exist. {_REMEASURE}") from error
         except (OSError, pa.ArrowException) as error:
             reason = str(error).partition("\n")[0]
             raise TableError(f"{str(path)!r} is not a readable Parquet file ({reason}). {_REMEASURE}") from error
@@ -114,6 +116,7 @@ class LatencyTable:
 
     def write(self, path: str | Path) -> None:
         """Writes the table; the file appears whole or not at all."""
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
         rows = [{"key": key, **asdict(row)} for key, row in self.kernels.items()]

@@ -8,7 +8,7 @@ import numpy as np
 
 from nas.console import progress
 from nas.errors import UserError
-from nas.files import write_bytes, write_json, writable_folder
+from nas.files import writable_folder, write_bytes, write_json
 from nas.front import measure_networks
 from nas.onnx_eval import accuracy, logits
 from nas.pick import pick
@@ -35,26 +35,29 @@ def export_picks(folder: Path, wishes: list[str], device_name: str, *, int8: boo
         UserError: if nothing fits a wish, or an exported file does not compute what Flax computes.
     """
     from latency_tables import get_device, onnx_model, quantize
-    from nas.subnets import Subnets
+    from nas.subnets import Subnets, flax_logits
+    from supernets import export_weights
+    from supernets.images import nchw
 
     run = Run.open(folder)
     device = get_device(device_name)
     document = run.read_front(device.name)
     chosen = [(wish, pick(document["front"], wish)) for wish in wishes]
     out = writable_folder(run.folder / "export")
-    subnets = Subnets.open(run)
+    subnets = Subnets(run)
+    evaluator = subnets.evaluator()
     cards = []
     with progress("export") as update:
         for done, (wish, entry) in enumerate(chosen):
             update(done, len(chosen), wish)
             x = np.array(run.space.parse(entry["arch"]))
             size = run.space.network(x).size
-            weights = subnets.weights(x)
-            model = onnx_model(run.space.network(x), weights, batch=device.batch)
+            module, tensors = evaluator.extracted(x)
+            model = onnx_model(run.space.network(x), export_weights(tensors), batch=device.batch)
             path = out / f"{_file_name(wish)}.onnx"
             write_bytes(path, model.SerializeToString())
             images, labels = subnets.test_images(size), subnets.data.test_labels
-            reference = subnets.flax_logits(x, images)
+            reference = flax_logits(module, images.transpose(0, 2, 3, 1))
             cards.append(_card(run, wish, entry, path, logits(path, images), reference, labels))
             if cards[-1]["max_abs_diff"] > TOLERANCE * max(1.0, float(np.abs(reference).max())):
                 raise UserError(
@@ -62,7 +65,8 @@ def export_picks(folder: Path, wishes: list[str], device_name: str, *, int8: boo
                     "allowed; the file must not be deployed. Please report this network."
                 )
             if int8:
-                quantised = quantize(path, subnets.calibration_images(size)[:CALIBRATION_IMAGES], path.with_suffix(".int8.onnx"))
+                calibration = nchw(subnets.calibration_images(size)[:CALIBRATION_IMAGES])
+                quantised = quantize(path, calibration, path.with_suffix(".int8.onnx"))
                 card = _card(run, f"{wish}-int8", entry, quantised, logits(quantised, images), reference, labels)
                 cards.append(card | {"precision": "int8", "predicted_latency_ms": None})
         update(len(chosen), len(chosen), "")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import RunError
-from nas.files import write_json, writable_folder
+from nas.files import writable_folder, write_json
 from search_spaces import Space, SpaceError, get_space
 
 FORMAT = 1
@@ -65,7 +65,9 @@ class Run:
         """
         path = Path(folder) / "config.json"
         if not path.is_file():
-            raise RunError(f"{str(folder)!r} is no run folder (no config.json); make one with `nas train --out {folder}`.")
+            raise RunError(
+                f"{str(folder)!r} is no run folder (no config.json); make one with `nas train --out {folder}`."
+            )
         try:
             config = json.loads(path.read_text())
             get_space(config["space"]["name"], **config["space"]["options"])

@@ -70,7 +70,7 @@ def search_run(folder: Path, settings: SearchSettings, table_file: Path | None =
         RunError, TableError, DeviceError: for what is missing or does not belong together.
     """
     from latency_tables import get_device
-    from nas.subnets import subnet_accuracy
+    from nas.subnets import Subnets
     from predictors import TableLatency
 
     run = Run.open(folder)
@@ -82,9 +82,9 @@ def search_run(folder: Path, settings: SearchSettings, table_file: Path | None =
     log = run.folder / "search" / f"{device.name}-{settings.searcher}-seed{settings.seed}.jsonl"
     if settings.fresh:
         log.unlink(missing_ok=True)
-    make = subnet_accuracy(run)
+    evaluator = Subnets(run).evaluator()
     workers = settings.workers if settings.workers is not None else _cores()
-    with evaluators(make, workers=workers, address=settings.ray_address) as accuracies:
+    with evaluators(evaluator, workers=workers, address=settings.ray_address) as accuracies:
         result = _search(run, settings, accuracies, latency, log)
         scalings = uniform_scalings(run.space)
         with progress("uniform scalings") as update:
@@ -156,7 +156,7 @@ def _search(run: Run, settings: SearchSettings, accuracies: Any, latency: "Table
 
 def _check_limit(run: Run, table: "LatencyTable", latency: "TableLatency", settings: SearchSettings) -> None:
     """Refuses a limit below the fastest network of the space, which the table knows exactly."""
-    fastest = latency.fastest()
+    fastest = latency.fit().costs_.cheapest()
     least = table.predict(run.space.network(fastest)).median
     if settings.limit_ms is not None and settings.limit_ms < least:
         raise InfeasibleError(

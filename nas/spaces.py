@@ -17,7 +17,9 @@ def open_space(name: str, options: Sequence[str] = ()) -> Space:
     """
     if name not in SPACES and (Path(name) / "config.json").exists():
         if options:
-            raise UserError(f"Options {list(options)} do not go with run {name!r}, whose space is fixed; leave them out.")
+            raise UserError(
+                f"Options {list(options)} do not go with run {name!r}, whose space is fixed; leave them out."
+            )
         return Run.open(Path(name)).space
     return get_space(name, **parse_options(name, options))
 
@@ -42,7 +44,9 @@ def _value(name: str, key: str, text: str) -> object:
         return type(default)(text) if isinstance(default, int | float) else text
     except ValueError as error:
         kind = "whole numbers joined by commas" if isinstance(default, tuple) else f"a {type(default).__name__}"
-        raise UserError(f"Option {key} (={text!r}) of {name} must be {kind}, e.g. -o {key}={_example(default)}.") from error
+        raise UserError(
+            f"Option {key} (={text!r}) of {name} must be {kind}, e.g. -o {key}={_example(default)}."
+        ) from error
 
 
 def _example(default: object) -> str:
@@ -54,6 +58,8 @@ def option_texts(space: Space) -> list[str]:
     texts = []
     for key, parameter in inspect.signature(SPACES[space.name]).parameters.items():
         value = space.options[key]
-        if value != parameter.default and value != list(parameter.default if isinstance(parameter.default, tuple) else ()):
+        if value != parameter.default and value != list(
+            parameter.default if isinstance(parameter.default, tuple) else ()
+        ):
             texts.append(f"-o {key}={','.join(map(str, value)) if isinstance(value, list) else value}")
     return texts

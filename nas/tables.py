@@ -28,7 +28,9 @@ def table_path(space: Space, device: str, run: Path | None = None) -> Path:
     return tables_folder() / f"{space.name}{digest}-{device}.parquet"
 
 
-def find_table(space: Space, device: "str | Device", path: Path | None = None, run: Path | None = None) -> "LatencyTable":
+def find_table(
+    space: Space, device: "str | Device", path: Path | None = None, run: Path | None = None
+) -> "LatencyTable":
     """The latency table of a space on a device, checked against the device as it is here and now.
 
     Looks at `path` if given, else in the run, else in the folder of tables.
@@ -44,7 +46,10 @@ def find_table(space: Space, device: "str | Device", path: Path | None = None, r
     found = next((p for p in candidates if p.is_file()), None)
     if found is None:
         if path:
-            raise UserError(f"Latency table {str(path)!r} does not exist; measure it with {profile_command(space, chosen.name, run)}.")
+            raise UserError(
+                f"Latency table {str(path)!r} does not exist; "
+                f"measure it with {profile_command(space, chosen.name, run)}."
+            )
         raise UserError(
             f"No latency table of {space.name} with these options on {chosen.name!r} in {str(candidates[0])!r}; "
             f"measure it with {profile_command(space, chosen.name, run)}."

@@ -9,31 +9,31 @@ import numpy as np
 from nas.errors import UserError
 
 Accuracies = Callable[[np.ndarray], Iterable[float]]  # genotypes [n, genes] -> percent, in order
+Evaluate = Callable[[np.ndarray], float]
 RETRIES = 3  # of an evaluation whose worker or node died; it is deterministic, so the result is the same
 _OBJECT_STORE_BYTES = 256 << 20
 
 
 @contextmanager
-def evaluators(make: Callable[[], Callable[[np.ndarray], float]], *, workers: int, address: str | None) -> Iterator[Accuracies]:
+def evaluators(evaluate: Evaluate, *, workers: int, address: str | None) -> Iterator[Accuracies]:
     """Accuracies of batches, computed by `workers` Ray actors (or in this process if `workers` is 0).
 
-    What `make` closes over (weights, images) is put into the object store once, and every worker
+    The evaluator with its weights and images is put into the object store once, and every worker
     reads it from there.
 
     Args:
-        make: Builds the evaluator inside a worker: from a genotype to its accuracy in percent.
+        evaluate: From a genotype `[genes]` to its accuracy in percent.
         workers: Number of actors, each on one CPU.
         address: Of a Ray cluster; None for `RAY_ADDRESS`, or a local one that ends with the search.
     """
     if workers == 0:
-        evaluate = make()
         yield lambda X: (evaluate(x) for x in X)
         return
     import ray
 
     _start(ray, workers, address)
     try:
-        yield _Pool(ray, make, workers)
+        yield _Pool(ray, evaluate, workers)
     finally:
         ray.shutdown()
 
@@ -41,6 +41,10 @@ def evaluators(make: Callable[[], Callable[[np.ndarray], float]], *, workers: in
 def _start(ray: Any, workers: int, address: str | None) -> None:
     import logging
     import os
+    import warnings
+
+    # Ray starts its processes with fork and exec at once, which JAX's threads do not mind
+    warnings.filterwarnings("ignore", message=r"os\.fork\(\) was called", category=RuntimeWarning)
 
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
     try:
@@ -58,18 +62,19 @@ def _start(ray: Any, workers: int, address: str | None) -> None:
 class _Pool:
     """Keeps every worker busy and hands results back in the order asked."""
 
-    def __init__(self, ray: Any, make: Callable[[], Callable[[np.ndarray], float]], workers: int) -> None:
+    def __init__(self, ray: Any, evaluate: Evaluate, workers: int) -> None:
         @ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=RETRIES)
         class Worker:
-            def __init__(self, make: Callable[[], Callable[[np.ndarray], float]]) -> None:
-                self._evaluate = make()
+            def __init__(self, shared: list[Any]) -> None:
+                self._evaluate = ray.get(shared[0])
 
             def accuracy(self, x: np.ndarray) -> float:
                 return self._evaluate(x)
 
         self._ray = ray
-        shared = ray.put(make)
-        self._workers = [Worker.remote(shared) for _ in range(workers)]
+        # wrapped in a list, the reference travels instead of the value, and outlives a restart of a worker
+        self._shared = [ray.put(evaluate)]
+        self._workers = [Worker.remote(self._shared) for _ in range(workers)]
 
     def __call__(self, X: np.ndarray) -> Iterator[float]:
         idle, running, results = list(self._workers), {}, {}

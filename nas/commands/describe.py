@@ -74,7 +74,10 @@ def describe(
     print_table(
         document["arch"],
         ("operator", "kernel", "output", "MACs", "params"),
-        [(o["name"], o["key"], "x".join(map(str, o["out_shape"])), f"{o['macs']:,}", f"{o['params']:,}") for o in document["operators"]],
+        [
+            (o["name"], o["key"], "x".join(map(str, o["out_shape"])), f"{o['macs']:,}", f"{o['params']:,}")
+            for o in document["operators"]
+        ],
     )
     print(
         f"{network.macs / 1e6:.1f} M MACs, {network.params:,} parameters, "
@@ -83,4 +86,7 @@ def describe(
     if device:
         latency = document["latency_ms"]
         say("")
-        print(f"{latency['median']:.3f} ms predicted on {device} (90 % between {latency['low']:.3f} and {latency['high']:.3f})")
+        print(
+            f"{latency['median']:.3f} ms predicted on {device} "
+            f"(90 % between {latency['low']:.3f} and {latency['high']:.3f})"
+        )

@@ -18,7 +18,9 @@ def export(
             "may be repeated.",
         ),
     ] = ["knee"],  # noqa: B006 - typer copies it
-    device: Annotated[str | None, typer.Option("--device", help="Whose front; by default the last one searched.")] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", help="Whose front; by default the last one searched.")
+    ] = None,
     int8: Annotated[bool, typer.Option("--int8", help="Also a statically quantised INT8 file of each.")] = False,
     json: Json = False,
 ) -> None:
@@ -45,7 +47,17 @@ def print_cards(cards: list[dict[str, Any]]) -> None:
     """Exported networks for a person."""
     print_table(
         f"Exported, accuracy of the files themselves on {cards[0]['test_images']} test images",
-        ("name", "accuracy %", "ms median", "ms p10-p90", "ms predicted", "M MACs", "k params", "KiB", "max |Flax - ORT|"),
+        (
+            "name",
+            "accuracy %",
+            "ms median",
+            "ms p10-p90",
+            "ms predicted",
+            "M MACs",
+            "k params",
+            "KiB",
+            "max |Flax - ORT|",
+        ),
         [
             (
                 card["name"],
@@ -63,5 +75,8 @@ def print_cards(cards: list[dict[str, Any]]) -> None:
     )
     for card in cards:
         if card["meets_limit"] is False:
-            print(f"{card['name']} does NOT meet the limit of {card['limit_ms']:g} ms: measured {card['latency_ms']['median']:.3f} ms")
+            print(
+                f"{card['name']} does NOT meet the limit of {card['limit_ms']:g} ms: "
+                f"measured {card['latency_ms']['median']:.3f} ms"
+            )
         print(card["path"])

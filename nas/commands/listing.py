@@ -15,7 +15,9 @@ def spaces(json: Json = False) -> None:
     for name in SPACES:
         space = get_space(name)
         summary = (SPACES[name].__doc__ or "").strip().splitlines()[0]
-        rows.append({"name": name, "size": space.size, "genes": len(space.genes), "options": space.options, "summary": summary})
+        rows.append(
+            {"name": name, "size": space.size, "genes": len(space.genes), "options": space.options, "summary": summary}
+        )
     if json:
         emit_json({"spaces": rows})
         return

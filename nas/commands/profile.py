@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nas.commands.options import DEFAULT_DEVICE, DeviceName, Json, Seed, SpaceName, SpaceOptions
-from nas.console import duration, emit_json, print_table, progress
+from nas.console import emit_json, print_table, progress
 
 if TYPE_CHECKING:
     from latency_tables import LatencyTable
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 def profile(
     space: SpaceName,
     device: DeviceName = DEFAULT_DEVICE,
-    out: Annotated[Path | None, typer.Option("--out", help="Parquet file; by default in the run, or in ./tables.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Parquet file; by default in the run, or in ./tables.")
+    ] = None,
     resolutions: Annotated[str | None, typer.Option("--resolutions", help="Only these, e.g. 160,192,224.")] = None,
     option: SpaceOptions = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Measure everything again.")] = False,
@@ -93,7 +95,6 @@ def table_summary(table: "LatencyTable", path: Path) -> dict[str, Any]:
     return {
         "table": str(path),
         "kernels": len(table.kernels),
-        "seconds": table.metadata["seconds"],
         "conditions": table.metadata["conditions"],
         "held_out": table.metadata["held_out"],
     }
@@ -103,8 +104,8 @@ def print_profile(document: dict[str, Any]) -> None:
     """The same for a person."""
     conditions, error = document["conditions"], document["held_out"]
     print_table(
-        f"{document['kernels']} kernels on {conditions['device']}: {conditions['cpu']}, {conditions['threads']} threads, "
-        f"ONNX Runtime {conditions['onnxruntime']}, {duration(document['seconds'])}",
+        f"{document['kernels']} kernels on {conditions['device']}: {conditions['cpu']}, "
+        f"{conditions['threads']} threads, ONNX Runtime {conditions['onnxruntime']}",
         ("held-out networks", "within 5 %", "within 10 %", "Spearman"),
         [(error["networks"], f"{error['within_5']:.0%}", f"{error['within_10']:.0%}", f"{error['spearman']:.3f}")],
     )

@@ -12,15 +12,20 @@ from nas.console import emit_json, print_table
 def search(
     run: RunFolder,
     device: DeviceName = DEFAULT_DEVICE,
-    limit_ms: Annotated[float | None, typer.Option("--limit-ms", "--limit", help="Hard latency limit.", min=0.0)] = None,
+    limit_ms: Annotated[
+        float | None, typer.Option("--limit-ms", "--limit", help="Hard latency limit.", min=0.0)
+    ] = None,
     searcher: Annotated[
         str,
         typer.Option(
             "--searcher",
-            help="linas (NSGA-II on the accuracy predictor, refitted as it goes), nsga2, random, optuna-tpe, optuna-nsga2.",
+            help="linas (NSGA-II on the accuracy predictor, refitted as it goes), nsga2, random, optuna-tpe, "
+            "optuna-nsga2.",
         ),
     ] = "linas",
-    evaluations: Annotated[int, typer.Option("--evaluations", help="Subnets evaluated from the supernet.", min=4)] = 160,
+    evaluations: Annotated[
+        int, typer.Option("--evaluations", help="Subnets evaluated from the supernet.", min=4)
+    ] = 160,
     batch: Annotated[int, typer.Option("--batch", help="Subnets asked for at once.", min=1)] = 16,
     measured: Annotated[int, typer.Option("--measured", help="Networks re-measured at most.", min=3)] = 12,
     table: Annotated[Path | None, typer.Option("--table", help="Latency table; by default the one profiled.")] = None,
@@ -65,7 +70,8 @@ def print_front(document: dict[str, Any]) -> None:
     limit = f", at most {document['limit_ms']:g} ms" if document["limit_ms"] is not None else ""
     print_table(
         f"Front on {document['device']}{limit}: {document['evaluations']} evaluations, hypervolume "
-        f"{document['hypervolume']:.4g} (reference {document['reference'][0]:.4g} % error, {document['reference'][1]:.4g} ms)",
+        f"{document['hypervolume']:.4g} (reference {document['reference'][0]:.4g} % error, "
+        f"{document['reference'][1]:.4g} ms)",
         ("architecture", "accuracy %", "ms measured", "ms predicted", "M MACs", "k params"),
         [front_row(entry) for entry in document["front"]],
     )

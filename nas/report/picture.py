@@ -16,7 +16,9 @@ def write_picture(folder: Path, out: Path) -> Path:
     document = report_data(folder)["devices"][0]
     figure, axes = plt.subplots(figsize=(7.2, 4.2), layout="constrained")
     errors, predicted = zip(*document["evaluated"], strict=True)
-    axes.scatter(predicted, [100 - e for e in errors], s=8, color="#8b949e", alpha=0.6, label="evaluated (predicted latency)")
+    axes.scatter(
+        predicted, [100 - e for e in errors], s=8, color="#8b949e", alpha=0.6, label="evaluated (predicted latency)"
+    )
     _line(axes, document["baselines"], "s-", "#c2540a", "uniform scalings (measured)")
     _line(axes, document["front"], "o-", "#0b62c4", "front (measured)")
     if document["limit_ms"] is not None:

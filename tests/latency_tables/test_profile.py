@@ -103,7 +103,7 @@ def _write(path, made, change):
 
 
 def test_files_that_are_no_tables_are_refused(tmp_path, made):
-    with pytest.raises(TableError, match="not a readable Parquet file"):
+    with pytest.raises(TableError, match="does not exist. Measure again with `nas profile"):
         LatencyTable.read(tmp_path / "absent.parquet")
     (tmp_path / "noise").write_bytes(made[0].read_bytes()[:500])
     with pytest.raises(TableError, match="not a readable Parquet file"):

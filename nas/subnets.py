@@ -1,0 +1,131 @@
+"""Subnets of a run's supernet: recalibrated weights, accuracy through ONNX Runtime, outputs of Flax."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from nas.errors import RunError
+from nas.onnx_eval import accuracy, logits
+from nas.runs import Run
+from search_spaces import Space
+
+CALIBRATION_IMAGES = 500
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """Accuracy of subnets on validation images; what a worker gets, once.
+
+    Attributes:
+        space: Of the subnets.
+        params: The supernet's weights.
+        calibration: Training images for the batch norms, by resolution, normalised NHWC.
+        images: Validation images by resolution, NCHW.
+        labels: Their classes.
+    """
+
+    space: Space
+    params: dict[str, np.ndarray]
+    calibration: dict[int, np.ndarray]
+    images: dict[int, np.ndarray]
+    labels: np.ndarray
+
+    @cached_property
+    def calibrator(self) -> Any:
+        """Compiled at the first use."""
+        from supernets import Calibrator
+
+        return Calibrator(self.space, self.params)  # type: ignore[arg-type]
+
+    def weights(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        """Recalibrated weights of a genotype in the layouts of ONNX."""
+        from supernets.extraction import export_weights, slice_weights
+
+        network = self.space.network(x)
+        return export_weights(slice_weights(self.params, network, self.calibrator(x, self.calibration[network.size])))
+
+    def extracted(self, x: np.ndarray) -> tuple[Any, dict[str, Any]]:
+        """The stand-alone Flax module of a genotype, recalibrated, and its weights by name."""
+        from supernets import extract
+
+        network = self.space.network(x)
+        stats = self.calibrator(x, self.calibration[network.size])
+        return extract(self.params, network, stats)
+
+    def __call__(self, x: np.ndarray) -> float:
+        """Accuracy in percent."""
+        from latency_tables import onnx_model
+
+        network = self.space.network(x)
+        model = onnx_model(network, self.weights(x), batch=min(100, len(self.labels)))
+        return accuracy(logits(model.SerializeToString(), self.images[network.size]), self.labels)
+
+
+class Subnets:
+    """A run opened for evaluation: its data, its weights.
+
+    Args:
+        run: The run.
+
+    Raises:
+        CheckpointError: if there are no weights.
+        RunError: if the data is not what the supernet was trained on.
+    """
+
+    def __init__(self, run: Run) -> None:
+        from supernets import load_params
+        from supernets.data import load_dataset
+
+        self.run, config = run, run.config["data"]
+        self.params = {k: np.asarray(v) for k, v in load_params(run.supernet, run.space).items()}  # type: ignore[arg-type]
+        self.data = load_dataset(config["source"], size=config["size"])
+        if self.data.fingerprint != config["fingerprint"]:
+            raise RunError(
+                f"The data in {config['source']!r} has changed since {str(run.folder)!r} was trained; "
+                "restore it, or train again into another folder."
+            )
+        self.split = self.data.split(config["validation"], run.config["seed"])
+
+    def images(self, images: np.ndarray, size: int) -> np.ndarray:
+        """Normalised images `[n, size, size, c]`."""
+        from supernets.images import prepare
+
+        return np.asarray(prepare(images, self.data.mean, self.data.std, size=size))
+
+    def test_images(self, size: int) -> np.ndarray:
+        """Test images NCHW."""
+        from supernets.images import nchw
+
+        return nchw(self.images(self.data.test_images, size))
+
+    def calibration_images(self, size: int) -> np.ndarray:
+        """Training images for batch norms and quantisation, NHWC."""
+        return self.images(self.split.train_images[:CALIBRATION_IMAGES], size)
+
+    def evaluator(self) -> Evaluator:
+        """The part that workers need."""
+        from supernets.images import nchw
+
+        sizes = self.run.space.genes[self.run.space.index["resolution"]].choices
+        return Evaluator(
+            self.run.space,
+            self.params,
+            {size: self.calibration_images(size) for size in sizes},
+            {size: nchw(self.images(self.split.validation_images, size)) for size in sizes},
+            self.split.validation_labels,
+        )
+
+
+def flax_logits(module: Any, images: np.ndarray) -> np.ndarray:
+    """Outputs `[n, classes]` of a stand-alone Flax module for images `[n, h, w, c]`."""
+    import jax
+    from flax import nnx
+
+    graph, state = nnx.split(module)
+    run: Callable[..., Any] = jax.jit(lambda state, x: nnx.merge(graph, state)(x))
+    batch = 250
+    parts = [np.asarray(run(state, images[i : i + batch])) for i in range(0, len(images), batch)]
+    return np.concatenate(parts)

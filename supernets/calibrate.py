@@ -1,0 +1,53 @@
+"""Batch-norm moments of a subnet, from training images, in one compiled program for all subnets."""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+
+from search_spaces import Architecture, MBConvSpace
+from supernets.elastic import Stats
+from supernets.params import bind, supernet
+
+Array = jax.Array
+
+
+class Calibrator:
+    """Recalibrates the batch norms of any subnet of a supernet (OFA, section 4.1).
+
+    The moments of a layer are the mean over batches of the batch mean and of the biased batch
+    variance, each batch normalised by its own moments.
+
+    Args:
+        space: The space.
+        params: The supernet's weights.
+        batch_size: Images at once; a rest that fills no batch is left out.
+    """
+
+    def __init__(self, space: MBConvSpace, params: Mapping[str, Array], *, batch_size: int = 250) -> None:
+        graph = supernet(space)
+        self._params = {name: jnp.asarray(value) for name, value in params.items()}
+        self._batch_size = batch_size
+
+        def run(params: dict[str, Array], images: Array, genes: Array) -> Stats:
+            return bind(graph, params)(images, genes)[1]
+
+        self._run = jax.jit(run)
+
+    @property
+    def programs(self) -> int:
+        """Compiled programs so far: one a resolution, however many subnets."""
+        return self._run._cache_size()
+
+    def __call__(self, arch: Architecture, images: Array) -> Stats:
+        """Moments by operator name, full width; those of skipped blocks are zeros.
+
+        Args:
+            arch: Canonical genotype.
+            images: Normalised training images `[n, h, w, c]` of the genotype's resolution.
+        """
+        size = min(self._batch_size, len(images))
+        genes = jnp.asarray(arch, jnp.int32)
+        batches = [images[i : i + size] for i in range(0, len(images) - size + 1, size)]
+        found = [self._run(self._params, batch, genes) for batch in batches]
+        return jax.tree.map(lambda *parts: sum(parts) / len(parts), *found)

@@ -1,0 +1,97 @@
+"""Checkpoints of a training, by orbax: weights, optimiser state, step."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from search_spaces import MBConvSpace
+from supernets.errors import CheckpointError
+from supernets.params import Params, init_params
+
+FORMAT = 1
+KEPT = 2
+
+
+class Checkpoints:
+    """The checkpoints in a folder; the newest `KEPT` stay.
+
+    Args:
+        folder: Where they are.
+        space: Kept with them, and compared when they are read.
+    """
+
+    def __init__(self, folder: Path, space: MBConvSpace) -> None:
+        import orbax.checkpoint as ocp
+
+        logging.getLogger("absl").setLevel(logging.ERROR)
+        self._ocp, self._folder, self._space = ocp, Path(folder).resolve(), space
+        options = ocp.CheckpointManagerOptions(max_to_keep=KEPT, enable_async_checkpointing=False)
+        self._manager = ocp.CheckpointManager(self._folder, options=options)
+
+    @property
+    def latest(self) -> int | None:
+        """Step of the newest checkpoint."""
+        return self._manager.latest_step()
+
+    def save(self, step: int, state: Any, metadata: dict[str, Any]) -> None:
+        """Writes a checkpoint; it appears whole or not at all."""
+        ocp = self._ocp
+        about = {"format": FORMAT, "space": {"name": self._space.name, "options": self._space.options}, **metadata}
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(state=ocp.args.StandardSave(state), about=ocp.args.JsonSave(about)),
+            force=True,
+        )
+
+    def restore(self, like: Any) -> tuple[Any, dict[str, Any]]:
+        """The newest checkpoint's state, shaped `like`, and its metadata.
+
+        Raises:
+            CheckpointError: if there is none, it is damaged, or it is of another space.
+        """
+        step = self.latest
+        if step is None:
+            raise CheckpointError(f"{str(self._folder)!r} holds no checkpoint; train first with `nas train`.")
+        ocp = self._ocp
+        remedy = f"delete {str(self._folder / str(step))!r} to fall back to an older one, or train again"
+        try:
+            about = self._manager.restore(step, args=ocp.args.Composite(about=ocp.args.JsonRestore()))["about"]
+        except Exception as error:  # noqa: BLE001 - orbax raises many kinds for damaged files
+            raise CheckpointError(f"Checkpoint {step} is damaged ({_first_line(error)}); {remedy}.") from error
+        if about.get("format") != FORMAT:
+            raise CheckpointError(f"Checkpoint {step} has format {about.get('format')!r}, not {FORMAT}; {remedy}.")
+        wanted = {"name": self._space.name, "options": self._space.options}
+        if about.get("space") != wanted:
+            raise CheckpointError(f"Checkpoint {step} is of space {about.get('space')}, not {wanted}; {remedy}.")
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        try:
+            args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
+            state = self._manager.restore(step, args=args)["state"]
+        except Exception as error:  # noqa: BLE001
+            raise CheckpointError(f"Checkpoint {step} is damaged ({_first_line(error)}); {remedy}.") from error
+        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state) if np.asarray(leaf).dtype.kind == "f"):
+            raise CheckpointError(f"Checkpoint {step} holds numbers that are not finite; {remedy}.")
+        return state, about
+
+
+def load_params(folder: Path, space: MBConvSpace) -> Params:
+    """The supernet's weights in the newest checkpoint of a folder.
+
+    Raises:
+        CheckpointError: if there is none, it is damaged, or it is of another space.
+    """
+    if not Path(folder).is_dir():
+        raise CheckpointError(f"{str(folder)!r} holds no checkpoint; train first with `nas train`.")
+    from supernets.config import TrainConfig
+    from supernets.training import TrainState, optimiser
+
+    params = init_params(space, 0)
+    state = TrainState(params, optimiser(TrainConfig(), 1).init(params))
+    return Checkpoints(folder, space).restore(state._asdict())[0]["params"]
+
+
+def _first_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0][:160] if str(error).strip() else ''}"

@@ -1,0 +1,159 @@
+"""Depthwise convolution, chosen by platform, with an elastic kernel size.
+
+On a CPU, XLA's grouped convolution is 10-40 times slower than a sum of shifted products, one per
+tap of the filter. Its gradients are written out here: that of the input is the same sum with the
+flipped filter; that of the filter is one product and one column sum per tap, where the column sum
+is a product with a row of ones, which XLA hands to the matrix library (5 times faster than its
+own fused reduction). On a GPU, cuDNN's grouped convolution is 2-4 times faster than the sum.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+Array = jax.Array
+
+
+def depthwise(x: Array, filters: Sequence[Array], choice: Array, stride: int) -> Array:
+    """Depthwise convolution with one of several filters, padding k // 2.
+
+    Only the chosen filter's taps are computed, forward and backward.
+
+    Args:
+        x: Images `[n, h, w, c]`.
+        filters: Filters `[k, k, c]`, k odd, one per kernel choice.
+        choice: Which filter, an int32 scalar; may be traced.
+        stride: 1 or 2.
+
+    Returns:
+        `[n, ceil(h / stride), ceil(w / stride), c]`.
+    """
+    return _convolve(x, tuple(filters), choice, stride)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _convolve(x: Array, filters: tuple[Array, ...], choice: Array, stride: int) -> Array:
+    # one branch a filter; the residuals of all branches would be the union of theirs, so the
+    # gradient is defined here and keeps only the inputs
+    forward = _FORWARD[_platform()]
+    return _switch(choice, [partial(forward, w=w, stride=stride) for w in filters], x)
+
+
+def _convolve_forward(x: Array, filters: tuple[Array, ...], choice: Array, stride: int) -> tuple[Array, tuple]:
+    return _convolve(x, filters, choice, stride), (x, filters, choice)
+
+
+def _convolve_backward(stride: int, residuals: tuple, g: Array) -> tuple[Array, tuple[Array, ...], None]:
+    x, filters, choice = residuals
+    backward = _BACKWARD[_platform()]
+
+    def branch(i: int) -> Callable[[Array, Array], tuple[Array, tuple[Array, ...]]]:
+        def run(x: Array, g: Array) -> tuple[Array, tuple[Array, ...]]:
+            dx, dw = backward(x, filters[i], g, stride)
+            return dx, tuple(dw if i == j else jnp.zeros_like(w) for j, w in enumerate(filters))
+
+        return run
+
+    dx, dw = _switch(choice, [branch(i) for i in range(len(filters))], x, g)
+    return dx, dw, None
+
+
+_convolve.defvjp(_convolve_forward, _convolve_backward)
+
+
+def _switch(choice: Array, branches: list[Callable], *operands: Array):  # type: ignore[no-untyped-def]
+    return branches[0](*operands) if len(branches) == 1 else lax.switch(choice, branches, *operands)
+
+
+def _platform() -> str:
+    return "cpu" if jax.default_backend() == "cpu" else "gpu"
+
+
+# -- grouped convolution -----------------------------------------------------------------------
+
+
+def _grouped(x: Array, w: Array, stride: int) -> Array:
+    p = w.shape[0] // 2
+    return lax.conv_general_dilated(
+        x,
+        w[:, :, None, :],
+        window_strides=(stride, stride),
+        padding=((p, p), (p, p)),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=x.shape[-1],
+    )
+
+
+def _grouped_backward(x: Array, w: Array, g: Array, stride: int) -> tuple[Array, Array]:
+    return jax.vjp(partial(_grouped, stride=stride), x, w)[1](g)
+
+
+# -- shifted products --------------------------------------------------------------------------
+
+
+def _reach(size: int, kernel: int) -> int:
+    """Taps further from the centre than this only ever see padding."""
+    return min(kernel // 2, size - 1)
+
+
+def _crop(w: Array, reach: int) -> Array:
+    p = w.shape[0] // 2
+    return w[p - reach : p + reach + 1, p - reach : p + reach + 1]
+
+
+def _shifted(x: Array, w: Array, stride: int) -> Array:
+    n, h, _, c = x.shape
+    r = _reach(h, w.shape[0])
+    w = _crop(w, r)
+    last = stride * (-(-h // stride) - 1) + 1
+    padded = jnp.pad(x, ((0, 0), (r, r), (r, r), (0, 0)))
+    taps = (
+        lax.slice(padded, (0, i, j, 0), (n, i + last, j + last, c), (1, stride, stride, 1)) * w[i, j]
+        for i in range(2 * r + 1)
+        for j in range(2 * r + 1)
+    )
+    total = next(taps)
+    for tap in taps:
+        total = total + tap
+    return total
+
+
+def _shifted_backward(x: Array, w: Array, g: Array, stride: int) -> tuple[Array, Array]:
+    h, out = x.shape[1], g.shape[1]
+    spread = g
+    if stride > 1:
+        tail = h - (stride * (out - 1) + 1)
+        spread = lax.pad(
+            g, jnp.zeros((), g.dtype), ((0, 0, 0), (0, tail, stride - 1), (0, tail, stride - 1), (0, 0, 0))
+        )
+    return _shifted(spread, w[::-1, ::-1], 1), _filter_gradient(x, w, g, stride)
+
+
+def _filter_gradient(x: Array, w: Array, g: Array, stride: int) -> Array:
+    n, h, _, c = x.shape
+    out = g.shape[1]
+    r = _reach(h, w.shape[0])
+    side = 2 * r + 1
+    # rows and columns of one parity together, so that a tap's window is contiguous: [stride^2, n, ...]
+    length = -(-(h + 2 * r) // stride) * stride
+    padded = jnp.pad(x, ((0, 0), (r, length - h - r), (r, length - h - r), (0, 0)))
+    phases = jnp.stack([padded[:, a::stride, b::stride] for a in range(stride) for b in range(stride)])
+    i, j = np.divmod(np.arange(side**2), side)
+    starts = np.stack([(i % stride) * stride + j % stride, np.zeros_like(i), i // stride, j // stride], axis=1)
+    ones = jnp.ones((1, n * out * out), g.dtype)
+
+    def tap(start: Array) -> Array:
+        window = lax.dynamic_slice(phases, (start[0], start[1], start[2], start[3], 0), (1, n, out, out, c))[0]
+        return (ones @ (window * g).reshape(-1, c))[0]
+
+    gradient = lax.map(tap, jnp.asarray(starts, jnp.int32)).reshape(side, side, c)
+    margin = w.shape[0] // 2 - r
+    return jnp.pad(gradient, ((margin, margin), (margin, margin), (0, 0)))
+
+
+_FORWARD: dict[str, Callable[..., Array]] = {"cpu": _shifted, "gpu": _grouped}
+_BACKWARD: dict[str, Callable[..., tuple[Array, Array]]] = {"cpu": _shifted_backward, "gpu": _grouped_backward}

@@ -1,0 +1,84 @@
+"""From supernet weights to a stand-alone network, and on to the layouts of ONNX."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from search_spaces import Conv, Linear, Network
+from supernets.elastic import Stats, smaller_filters
+from supernets.module import NetworkModule
+
+
+def extract(
+    params: Mapping[str, Any], network: Network, stats: Stats | None = None
+) -> tuple[NetworkModule, dict[str, np.ndarray]]:
+    """The stand-alone network with the supernet's weights.
+
+    Args:
+        params: Weights of the supernet, see `supernets.params`.
+        network: A network of the supernet's space.
+        stats: Moments of the batch norms by operator name, see `supernets.calibrate`; without
+            them the module must be called with `use_batch_statistics=True`.
+
+    Returns:
+        The module with its weights set, and the same weights by name: "stem.kernel", ...
+    """
+    tensors = slice_weights(params, network, stats)
+    module = NetworkModule(network, rng=np.random.default_rng(0))
+    module.assign(tensors)
+    return module, tensors
+
+
+def slice_weights(params: Mapping[str, Any], network: Network, stats: Stats | None = None) -> dict[str, np.ndarray]:
+    """A network's weights out of the supernet's, by name; numpy only, so nothing is compiled.
+
+    Every operator finds its weights by its name, and takes the leading channels that its shape
+    says; a depthwise filter goes through the kernel transformation first.
+    """
+    tensors: dict[str, np.ndarray] = {}
+    for op in network:
+        if not isinstance(op, Conv | Linear):
+            continue
+        tensors[f"{op.name}.kernel"] = _kernel(params, op)
+        fields = ("gamma", "beta") if isinstance(op, Conv) and op.norm else ("bias",) if op.bias else ()
+        for field in fields:
+            tensors[f"{op.name}.{field}"] = np.asarray(params[f"{op.name}.{field}"])[: op.out_channels]
+        if stats is not None and isinstance(op, Conv) and op.norm:
+            mean, variance = stats[op.name]
+            tensors[f"{op.name}.mean"] = np.asarray(mean)[: op.out_channels]
+            tensors[f"{op.name}.var"] = np.asarray(variance)[: op.out_channels]
+    return tensors
+
+
+def _kernel(params: Mapping[str, Any], op: Conv | Linear) -> np.ndarray:
+    kernel = np.asarray(params[f"{op.name}.kernel"])
+    if isinstance(op, Linear):
+        return kernel[: op.in_channels, : op.out_channels]
+    if op.depthwise:
+        prefix = f"{op.name}.to"
+        matrices = {int(n.removeprefix(prefix)): np.asarray(m) for n, m in params.items() if n.startswith(prefix)}
+        return smaller_filters(kernel, matrices)[op.kernel][:, :, None, : op.out_channels]
+    if kernel.ndim == 2:
+        kernel = kernel[None, None]
+    return kernel[:, :, : op.in_channels, : op.out_channels]
+
+
+def export_weights(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Weights in the layouts of ONNX, by name.
+
+    Args:
+        tensors: What `extract` returned, moments included.
+
+    Returns:
+        "{op}.weight" (convolution `[out, in / groups, k, k]`, linear `[out, in]`), "{op}.bias",
+        "{op}.gamma", "{op}.beta", "{op}.mean", "{op}.var" where the operator has them.
+    """
+    found = {}
+    for name, value in tensors.items():
+        op, _, field = name.rpartition(".")
+        array = np.asarray(value, dtype=np.float32)
+        if field == "kernel":
+            name, array = f"{op}.weight", array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T
+        found[name] = np.ascontiguousarray(array)
+    return found
