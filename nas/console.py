@@ -77,14 +77,18 @@ def _bar(label: str) -> Iterator[Update]:
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(label, total=None, note="")
-        yield lambda done, total, note="": bar.update(task, completed=done, total=total, note=note)
+
+        def update(done: float, total: float, note: str) -> None:
+            bar.update(task, completed=done, total=total, note=note)
+
+        yield update
 
 
 @contextmanager
 def _lines(label: str) -> Iterator[Update]:
     start = last = time.monotonic()
 
-    def update(done: float, total: float, note: str = "") -> None:
+    def update(done: float, total: float, note: str) -> None:
         nonlocal last
         now = time.monotonic()
         if now - last < _PLAIN_SECONDS or not total:

@@ -1,7 +1,6 @@
 """A whole search of a run: evaluate, predict, measure, report."""
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,7 +149,7 @@ def _search(run: Run, settings: SearchSettings, accuracies: Any, latency: "Table
                 "batch": settings.batch,
                 "data": run.config["data"]["fingerprint"],
             },
-            on_progress=partial(update, note=""),
+            on_progress=lambda done, total: update(done, total, ""),
         )
 
 

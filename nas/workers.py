@@ -63,7 +63,6 @@ class _Pool:
     """Keeps every worker busy and hands results back in the order asked."""
 
     def __init__(self, ray: Any, evaluate: Evaluate, workers: int) -> None:
-        @ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=RETRIES)
         class Worker:
             def __init__(self, shared: list[Any]) -> None:
                 self._evaluate = ray.get(shared[0])
@@ -72,9 +71,10 @@ class _Pool:
                 return self._evaluate(x)
 
         self._ray = ray
+        remote = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=RETRIES)(Worker)
         # wrapped in a list, the reference travels instead of the value, and outlives a restart of a worker
         self._shared = [ray.put(evaluate)]
-        self._workers = [Worker.remote(self._shared) for _ in range(workers)]
+        self._workers = [remote.remote(self._shared) for _ in range(workers)]
 
     def __call__(self, X: np.ndarray) -> Iterator[float]:
         idle, running, results = list(self._workers), {}, {}

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from search_spaces.builder import NetworkBuilder, make_divisible
 from search_spaces.errors import SpaceError
 from search_spaces.network import Network
@@ -86,7 +88,7 @@ class MBConvSpace(Space):
                 genes.append(Gene(f"stage{s}.block{b}.expand", stage.expands, requires))
         self.genes = tuple(genes)
 
-    def network(self, arch: Sequence[int]) -> Network:
+    def network(self, arch: Sequence[int] | np.ndarray) -> Network:
         """The network of a genotype."""
         values, spec = self.decode(arch), self.spec
         b = NetworkBuilder(self.name, in_channels=spec.in_channels, size=values["resolution"])

@@ -147,6 +147,6 @@ def _parse_operator(text: str) -> Operator:
     if missing:
         raise ArchitectureError(f"Operator {match[2]!r} lacks {missing}.")
     try:
-        return kind(match[2], tuple(int(i) for i in match[3].split(",") if i), **values)  # type: ignore[arg-type]
+        return kind(match[2], tuple(int(i) for i in match[3].split(",") if i), **values)
     except (ValueError, ZeroDivisionError) as error:
         raise ArchitectureError(f"Operator {match[2]!r}: {error}") from error

@@ -49,7 +49,7 @@ class Space(ABC):
     options: dict[str, object]  # get_space(name, **options) makes this space again
 
     @abstractmethod
-    def network(self, arch: Sequence[int]) -> Network:
+    def network(self, arch: Sequence[int] | np.ndarray) -> Network:
         """The network of a genotype."""
 
     # -- gene tables ---------------------------------------------------------------------------
@@ -124,7 +124,7 @@ class Space(ABC):
 
     # -- one architecture ----------------------------------------------------------------------
 
-    def check(self, arch: Sequence[int]) -> Architecture:
+    def check(self, arch: Sequence[int] | np.ndarray) -> Architecture:
         """The canonical genotype of `arch`.
 
         Raises:
@@ -159,13 +159,13 @@ class Space(ABC):
                 raise ArchitectureError(f"Gene {gene.name!r} is active and needs a value out of {gene.choices}.")
         return self.check(arch.tolist())
 
-    def decode(self, arch: Sequence[int]) -> dict[str, int]:
+    def decode(self, arch: Sequence[int] | np.ndarray) -> dict[str, int]:
         """Values of the active genes by name."""
         arch = self.check(arch)
         active = self.active(np.array(arch))[0]
         return {g.name: g.choices[v] for g, v, on in zip(self.genes, arch, active, strict=True) if on}
 
-    def to_text(self, arch: Sequence[int]) -> str:
+    def to_text(self, arch: Sequence[int] | np.ndarray) -> str:
         """One line without spaces, e.g. `r192_d2-k3e4-k5e6_...`: a group per stage, blocks joined by dashes."""
         values = self.decode(arch)
         groups = []

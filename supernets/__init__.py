@@ -1,6 +1,18 @@
 """Weights that hold every network of a search space, and the code that trains them."""
 
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from supernets.calibrate import Calibrator
+    from supernets.checkpoint import load_params
+    from supernets.config import TrainConfig
+    from supernets.elastic import Supernet
+    from supernets.extraction import export_weights, extract, slice_weights
+    from supernets.module import NetworkModule
+    from supernets.params import init_params
+    from supernets.sorting import sort_channels
+    from supernets.training import train
 
 # Where each public name lives; JAX is imported when one of them is first used.
 _MODULES = {

@@ -37,7 +37,7 @@ class Calibrator:
     @property
     def programs(self) -> int:
         """Compiled programs so far: one a resolution, however many subnets."""
-        return self._run._cache_size()
+        return int(self._run._cache_size())  # type: ignore[attr-defined]
 
     def __call__(self, arch: Architecture, images: Array) -> Stats:
         """Moments by operator name, full width; those of skipped blocks are zeros.

@@ -32,6 +32,6 @@ def augment(images: Array, mean: Array, std: Array, key: Array, *, size: int, sh
     return prepare(images, mean, std, size=size)
 
 
-def nchw(images: Array) -> np.ndarray:
+def nchw(images: Array | np.ndarray) -> np.ndarray:
     """`[n, h, w, c]` as ONNX wants it: float32 `[n, c, h, w]`, contiguous."""
     return np.ascontiguousarray(np.asarray(images, dtype=np.float32).transpose(0, 3, 1, 2))

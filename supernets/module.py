@@ -1,6 +1,6 @@
 """`NetworkModule`: any `Network` as a stand-alone Flax module."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -63,7 +63,7 @@ class NetworkModule(nnx.Module):
             values.append(_RUN[type(op)](op, weights, inputs, use_batch_statistics))
         return values[-1].reshape(len(images), -1)
 
-    def assign(self, tensors: dict[str, Array]) -> None:
+    def assign(self, tensors: Mapping[str, Array | np.ndarray]) -> None:
         """Sets weights by name, e.g. {"stem.kernel": ...}."""
         for name, value in tensors.items():
             op, _, field = name.rpartition(".")

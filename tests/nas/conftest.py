@@ -1,0 +1,62 @@
+"""A tiny run, trained and profiled once by the real command line, for all tests of the product."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+OPTIONS = ["-o", "width=0.1", "-o", "stem_stride=2"]
+
+
+@pytest.fixture(scope="session")
+def nas():
+    """Runs `nas ARGS` in its own process; returns the completed process."""
+
+    def call(*arguments, timeout=240, cwd=None):
+        command = [sys.executable, "-m", "nas", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=timeout, cwd=cwd)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def pictures_file(tmp_path_factory) -> Path:
+    """A data set of 12 px pictures whose class is the bright quarter."""
+    rng = np.random.default_rng(0)
+
+    def make(n):
+        labels = np.arange(n) % 4
+        images = rng.integers(0, 90, size=(n, 12, 12, 1))
+        for i, label in enumerate(labels):
+            y, x = divmod(label, 2)
+            images[i, 6 * y : 6 * y + 6, 6 * x : 6 * x + 6] += 120
+        return images.astype(np.uint8), labels.astype(np.int64)
+
+    path = tmp_path_factory.mktemp("data") / "quarters.npz"
+    (x, y), (tx, ty) = make(480), make(120)
+    np.savez(path, x_train=x, y_train=y, x_test=tx, y_test=ty)
+    return path
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory, pictures_file, nas) -> Path:
+    """A trained, profiled and searched run."""
+    folder = tmp_path_factory.mktemp("runs") / "quarters"
+    training = ["--epochs", 6, "--batch-size", 32, "--validation", 80, "--random-subnets", 1]
+    for arguments in (
+        ["train", "ofa_mbv3", "--data", pictures_file, "--out", folder, *training, *OPTIONS],
+        ["profile", folder],
+        ["search", folder, "--evaluations", 14, "--batch", 4, "--measured", 5, "--workers", 2],
+    ):
+        done = nas(*arguments)
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def front(run_folder) -> dict:
+    """What the search found."""
+    return json.loads((run_folder / "search" / "front-local-cpu-1t.json").read_text())

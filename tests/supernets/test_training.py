@@ -1,0 +1,136 @@
+"""Training learns, resumes bit for bit, and says what is wrong."""
+
+import shutil
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from search_spaces import get_space
+from supernets import TrainConfig, load_params, train
+from supernets.errors import CheckpointError, TrainingError
+from supernets.training import Programs
+
+CONFIG = TrainConfig(epochs=4, warm_epochs=2, batch_size=32, random_subnets=1, peak_lr=0.05, shift=1, flip=False)
+SPACE = get_space("ofa_mbv3", width=0.1, num_classes=4, resolutions=12, stem_stride=2, in_channels=1)
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+def run(folder, pictures, config=CONFIG, die_at=None, space=SPACE, **options):
+    reports = []
+
+    def on_step(report):
+        reports.append(report)
+        if report.step == die_at:
+            raise options.get("error", Killed)
+
+    images, labels = pictures
+    moments = {"mean": np.array([0.3], np.float32), "std": np.array([0.3], np.float32)}
+    params = train(space, images, labels, config=config, folder=folder, on_step=on_step, **moments)
+    return params, reports
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, pictures):
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, *run(folder, pictures)
+
+
+def test_learns(whole):
+    _, _, reports = whole
+    assert [report.step for report in reports] == list(range(1, 13)) and reports[-1].steps == 12
+    assert reports[-1].loss < reports[0].loss
+
+
+@pytest.mark.parametrize("die_at", [4, 8])
+def test_resume_is_bit_for_bit(tmp_path, pictures, whole, die_at):
+    """Killed in the warm-up or after it, with the last checkpoint a few steps back."""
+    every_step = replace(CONFIG, checkpoint_seconds=0.0)
+    reference, _ = run(tmp_path / "reference", pictures, every_step)
+    with pytest.raises(Killed):
+        run(tmp_path / "run", pictures, every_step, die_at=die_at)
+    params, reports = run(tmp_path / "run", pictures, every_step)
+    assert len(reports) < 12
+    assert all(np.array_equal(params[name], reference[name]) for name in reference)
+    assert all(np.array_equal(params[name], whole[1][name]) for name in reference)
+
+
+def test_ctrl_c_saves_and_resumes(tmp_path, pictures, whole):
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, pictures, die_at=5, error=KeyboardInterrupt)
+    params, reports = run(tmp_path, pictures)
+    assert reports[0].step == 6
+    assert all(np.array_equal(params[name], whole[1][name]) for name in params)
+
+
+def test_finished_training_does_nothing(whole, pictures):
+    folder, params, _ = whole
+    again, reports = run(folder, pictures)
+    assert reports == [] and all(np.array_equal(again[name], params[name]) for name in params)
+    assert (folder / "metrics.csv").read_text().count("\n") == 5
+
+
+def test_loaded_weights_are_the_trained_ones(whole):
+    folder, params, _ = whole
+    loaded = load_params(folder, SPACE)
+    assert all(np.array_equal(loaded[name], params[name]) for name in params)
+
+
+def test_zero_recompilations_after_the_first_steps(space, pictures):
+    images, _ = pictures
+    programs = Programs(space, CONFIG, 10)
+    from supernets import init_params
+
+    params = init_params(space, 0)
+    target, dropout = np.full((8, 4), 0.25, np.float32), np.ones((8, space.spec.feature_channels), np.float32)
+    rows = space.sample(np.random.default_rng(0), 12).astype(np.int32)
+    for x in rows:
+        size = space.spec.resolutions[x[0]]
+        batch = jax.numpy.asarray(images[:8, :size, :size], "float32") / 255
+        programs.gradient(params, programs.zeros(params), batch, target, x, dropout)
+    assert programs.gradient._cache_size() == len({int(x[0]) for x in rows}) == 2
+
+
+@pytest.mark.parametrize("damage", ["truncate", "delete"])
+def test_corrupt_checkpoint_is_one_clear_line(tmp_path, whole, damage):
+    folder = tmp_path / "copy"
+    shutil.copytree(whole[0], folder)
+    step = folder / "12"
+    victims = [p for p in step.rglob("*") if p.is_file()]
+    for path in victims:
+        path.unlink() if damage == "delete" else path.write_bytes(path.read_bytes()[:7])
+    with pytest.raises(CheckpointError, match="damaged") as error:
+        load_params(folder, SPACE)
+    assert "\n" not in str(error.value)
+
+
+def test_checkpoint_of_another_space(whole):
+    other = get_space("ofa_mbv3", width=0.1, num_classes=5, resolutions=12, stem_stride=2, in_channels=1)
+    with pytest.raises(CheckpointError, match="is of space"):
+        load_params(whole[0], other)
+
+
+def test_missing_checkpoint(tmp_path):
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        load_params(tmp_path / "nothing", SPACE)
+
+
+def test_changed_option_is_named(whole, pictures):
+    with pytest.raises(TrainingError, match=r"peak_lr=0.05, now it is 0.1"):
+        run(whole[0], pictures, replace(CONFIG, peak_lr=0.1))
+
+
+def test_exploding_loss_is_said(tmp_path, pictures):
+    with pytest.raises(TrainingError, match="smaller --lr"):
+        run(tmp_path, pictures, replace(CONFIG, peak_lr=1e30))
+
+
+def test_options_are_checked():
+    with pytest.raises(TrainingError, match=r"batch_size \(=1\)"):
+        TrainConfig(batch_size=1)
+    with pytest.raises(TrainingError, match="warm_epochs"):
+        TrainConfig(epochs=2, warm_epochs=3)
