@@ -87,15 +87,18 @@ def _bar(label: str) -> Iterator[Update]:
 @contextmanager
 def _lines(label: str) -> Iterator[Update]:
     start = last = time.monotonic()
+    first: tuple[float, float] | None = None  # time and progress of the first update: before it, programs compile
 
     def update(done: float, total: float, note: str) -> None:
-        nonlocal last
+        nonlocal first, last
         now = time.monotonic()
+        first = first or (now, done)
         if now - last < _PLAIN_SECONDS or not total:
             return
         last = now
-        left = (now - start) * (total - done) / done if done else float("nan")
-        ending = f", {duration(left)} left" if done else ""
+        ending = ""
+        if done > first[1]:
+            ending = f", {duration((now - first[0]) * (total - done) / (done - first[1]))} left"
         say(f"{label}: {done:g} of {total:g} ({done / total:.0%}){ending}{', ' + note if note else ''}")
 
     yield update

@@ -95,8 +95,10 @@ def search_run(folder: Path, settings: SearchSettings, table_file: Path | None =
     chosen = candidates(result.X, result.Y, settings.limit_ms, settings.measured)
     X = np.concatenate([result.X[chosen], scalings])
     accuracy = [*(100 - result.Y[chosen, 0]), *baseline_accuracy]
+    distinct, place = np.unique(X, axis=0, return_inverse=True)  # the largest is often both found and a scaling
     with progress(f"measure on {device.name}") as update:
-        latencies = measure_networks([run.space.network(x) for x in X], device, update)
+        measured = measure_networks([run.space.network(x) for x in distinct], device, update)
+    latencies = [measured[i] for i in place.ravel()]
     found = entries(run.space, X, accuracy, table, latencies)
     front, over = measured_front(found[: len(chosen)], settings.limit_ms)
     if not front:

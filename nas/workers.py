@@ -64,17 +64,18 @@ class _Pool:
 
     def __init__(self, ray: Any, evaluate: Evaluate, workers: int) -> None:
         class Worker:
-            def __init__(self, shared: list[Any]) -> None:
-                self._evaluate = ray.get(shared[0])
+            _evaluate: Evaluate | None = None
 
-            def accuracy(self, x: np.ndarray) -> float:
+            def accuracy(self, shared: list[Any], x: np.ndarray) -> float:
+                # fetched at the first call rather than in the constructor, so that a restarted worker has it too
+                self._evaluate = self._evaluate or ray.get(shared[0])
                 return self._evaluate(x)
 
         self._ray = ray
         remote = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=RETRIES)(Worker)
-        # wrapped in a list, the reference travels instead of the value, and outlives a restart of a worker
+        # wrapped in a list, the reference travels instead of the value
         self._shared = [ray.put(evaluate)]
-        self._workers = [remote.remote(self._shared) for _ in range(workers)]
+        self._workers = [remote.remote() for _ in range(workers)]
 
     def __call__(self, X: np.ndarray) -> Iterator[float]:
         idle, running, results = list(self._workers), {}, {}
@@ -82,7 +83,7 @@ class _Pool:
         while given < len(X):
             while idle and asked < len(X):
                 worker = idle.pop()
-                running[worker.accuracy.remote(X[asked])] = (asked, worker)
+                running[worker.accuracy.remote(self._shared, X[asked])] = (asked, worker)
                 asked += 1
             ready, _ = self._ray.wait(list(running), num_returns=1)
             number, worker = running.pop(ready[0])

@@ -17,6 +17,7 @@ from supernets.checkpoint import Checkpoints
 from supernets.config import TrainConfig
 from supernets.errors import TrainingError
 from supernets.images import augment
+from supernets.interrupt import interruptible
 from supernets.params import Array, Params, bind, init_params, supernet
 from supernets.sorting import channel_order, permute
 
@@ -133,8 +134,11 @@ def train(
         state, step = TrainState(**restored), about["step"]
     about = {"config": asdict(config)}
     saved, smooth = time.monotonic(), np.array([np.nan, np.nan])
-    try:
+    with interruptible() as interrupted:
         while step < steps:
+            if interrupted():
+                checkpoints.save(step, state._asdict(), {**about, "step": step})
+                raise KeyboardInterrupt
             if step == warm > 0:
                 state = _sorted(state, space)
             chosen = _batch(len(labels), per_epoch, step, config)
@@ -155,11 +159,6 @@ def train(
             if time.monotonic() - saved > config.checkpoint_seconds and step < steps:
                 checkpoints.save(step, state._asdict(), {**about, "step": step})
                 saved = time.monotonic()
-    except KeyboardInterrupt:
-        # a donated state may be half gone inside a step; between steps it is whole
-        if not any(leaf.is_deleted() for leaf in jax.tree.leaves(state)):
-            checkpoints.save(step, state._asdict(), {**about, "step": step})
-        raise
     if checkpoints.latest != steps:
         checkpoints.save(steps, state._asdict(), {**about, "step": steps})
     return state.params

@@ -1,6 +1,5 @@
 """Fixtures for all tests: a seeded generator, strict JAX numerics, and the optional folders of real data."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -38,12 +37,3 @@ def _beside(name: str) -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the optional folder ../shared/{name} beside the repository")
     return folder
-
-
-@pytest.fixture(autouse=True)
-def _strict_jax() -> None:
-    """Makes silent broadcasting between ranks an error, in tests whose module has imported JAX."""
-    # Looked up, not imported: most tests do not need JAX, and importing it takes longer than they do.
-    jax = sys.modules.get("jax")
-    if jax is not None:
-        jax.config.update("jax_numpy_rank_promotion", "raise")

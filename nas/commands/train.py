@@ -17,7 +17,12 @@ def train(
         typer.Option("--data", help="fashion-mnist-6k, a .npz file, an image folder, or a folder of Parquet files."),
     ] = "fashion-mnist-6k",
     size: Annotated[int | None, typer.Option("--size", help="Resize images to this many pixels.")] = None,
-    validation: Annotated[int, typer.Option("--validation", help="Training images kept for the search.", min=1)] = 1000,
+    validation: Annotated[
+        int | None,
+        typer.Option(
+            "--validation", help="Training images kept for the search; a sixth by default, at most 1000.", min=1
+        ),
+    ] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", min=1)] = None,
     warm_epochs: Annotated[
         int | None, typer.Option("--warm-epochs", help="Of the largest network alone.", min=0)
@@ -58,7 +63,8 @@ def train(
     }
     config = TrainConfig(seed=seed, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
     chosen = space_for(space, images, options)
-    document = train_run(out, chosen, images, data, config, validation=validation, size=size)
+    held_out = validation or max(1, min(1000, len(images.train_images) // 6))
+    document = train_run(out, chosen, images, data, config, validation=held_out, size=size)
     if json:
         emit_json(document)
         return

@@ -53,9 +53,10 @@ def test_empty_data_folder(nas, tmp_path):
 
 
 def test_non_image_file(nas, tmp_path):
-    for name in ("cat", "dog"):
-        (tmp_path / "data" / "train" / name).mkdir(parents=True)
-        (tmp_path / "data" / "train" / name / "1.png").write_text("no picture")
+    for split in ("train", "test"):
+        for name in ("cat", "dog"):
+            (tmp_path / "data" / split / name).mkdir(parents=True)
+            (tmp_path / "data" / split / name / "1.png").write_text("no picture")
     refused(nas("train", "ofa_mbv3", "--data", tmp_path / "data", "--out", tmp_path / "run"), "1.png")
 
 

@@ -1,14 +1,19 @@
 """A small space, its weights, and images for the supernet's tests."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from search_spaces import get_space
+from search_spaces import MBConvSpace, get_space
 
 
 @pytest.fixture(scope="session")
 def space():
-    return get_space("ofa_mbv3", width=0.25, num_classes=4, resolutions=(8, 12), stem_stride=1, in_channels=1)
+    """Two stages of the family, one with squeeze-excite: everything elastic, and quick to compile."""
+    full = get_space("ofa_mbv3", width=0.25, num_classes=4, resolutions=(8, 12), stem_stride=1, in_channels=1)
+    stages = tuple(replace(stage, depths=(1, 2)) for stage in full.spec.stages[:2])
+    return MBConvSpace("two_stages", replace(full.spec, stages=stages), {"classes": 4})
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 
 from latency_tables import onnx_model
-from search_spaces import REFERENCE_NETWORKS, reference_network
+from search_spaces import reference_network
 from supernets import Calibrator, NetworkModule, export_weights, extract, sort_channels
 from supernets.images import nchw
 from supernets.params import bind, supernet
@@ -102,8 +102,6 @@ def test_module_has_exactly_the_networks_parameters(name):
     network = reference_network(name)
     module = nnx.eval_shape(lambda: NetworkModule(network, rng=np.random.default_rng(0)))
     assert sum(leaf.size for leaf in jax.tree.leaves(nnx.state(module, nnx.Param))) == network.params
-    shape = nnx.eval_shape(lambda: module(jnp.zeros((2, 224, 224, 3)))).shape
-    assert shape == (2, 1000)
 
 
 def test_parameter_names_are_operator_names(space, params):

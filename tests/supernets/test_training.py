@@ -1,32 +1,35 @@
 """Training learns, resumes bit for bit, and says what is wrong."""
 
 import shutil
+import signal
 from dataclasses import replace
 
 import jax
 import numpy as np
 import pytest
 
-from search_spaces import get_space
+from search_spaces import MBConvSpace, get_space
 from supernets import TrainConfig, load_params, train
 from supernets.errors import CheckpointError, TrainingError
 from supernets.training import Programs
 
 CONFIG = TrainConfig(epochs=4, warm_epochs=2, batch_size=32, random_subnets=1, peak_lr=0.05, shift=1, flip=False)
-SPACE = get_space("ofa_mbv3", width=0.1, num_classes=4, resolutions=12, stem_stride=2, in_channels=1)
+_FULL = get_space("ofa_mbv3", width=0.1, num_classes=4, resolutions=12, stem_stride=2, in_channels=1).spec
+_STAGES = tuple(replace(stage, depths=(1, 2), kernels=(3, 5)) for stage in _FULL.stages[:2])
+SPACE = MBConvSpace("two_stages", replace(_FULL, stages=_STAGES), {"classes": 4})
 
 
 class Killed(Exception):
     """Stands for the end of the process."""
 
 
-def run(folder, pictures, config=CONFIG, die_at=None, space=SPACE, **options):
+def run(folder, pictures, config=CONFIG, die_at=None, space=SPACE):
     reports = []
 
     def on_step(report):
         reports.append(report)
         if report.step == die_at:
-            raise options.get("error", Killed)
+            raise Killed
 
     images, labels = pictures
     moments = {"mean": np.array([0.3], np.float32), "std": np.array([0.3], np.float32)}
@@ -60,8 +63,15 @@ def test_resume_is_bit_for_bit(tmp_path, pictures, whole, die_at):
 
 
 def test_ctrl_c_saves_and_resumes(tmp_path, pictures, whole):
+    images, labels = pictures
+    moments = {"mean": np.array([0.3], np.float32), "std": np.array([0.3], np.float32)}
+
+    def press(report):
+        if report.step == 5:
+            signal.raise_signal(signal.SIGINT)
+
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, pictures, die_at=5, error=KeyboardInterrupt)
+        train(SPACE, images, labels, config=CONFIG, folder=tmp_path, on_step=press, **moments)
     params, reports = run(tmp_path, pictures)
     assert reports[0].step == 6
     assert all(np.array_equal(params[name], whole[1][name]) for name in params)
@@ -109,7 +119,7 @@ def test_corrupt_checkpoint_is_one_clear_line(tmp_path, whole, damage):
 
 
 def test_checkpoint_of_another_space(whole):
-    other = get_space("ofa_mbv3", width=0.1, num_classes=5, resolutions=12, stem_stride=2, in_channels=1)
+    other = MBConvSpace("two_stages", replace(SPACE.spec, num_classes=5), {"classes": 5})
     with pytest.raises(CheckpointError, match="is of space"):
         load_params(whole[0], other)
 
