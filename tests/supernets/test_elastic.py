@@ -40,7 +40,7 @@ def test_one_program_a_resolution_serves_all_subnets(space, params, program):
 
 
 def test_extracted_network_equals_the_supernet(space, params, program):
-    for x in some(space):
+    for x in some(space, 2):
         batch = images(space.spec.resolutions[x[0]])
         expected, stats = program(params, batch, x)
         module, _ = extract(params, space.network(x), stats)
@@ -93,9 +93,7 @@ def test_sorting_channels_keeps_the_largest_network(space, params, program):
     assert any((moved[name] != params[name]).any() for name in params)
 
 
-@pytest.mark.parametrize(
-    "name", [n for n in REFERENCE_NETWORKS if n.startswith(("mnasnet", "fbnet_a", "resnet", "mobile"))]
-)
+@pytest.mark.parametrize("name", ["mobilenet_v2", "mnasnet_a1", "fbnet_a", "resnet50"])
 def test_module_has_exactly_the_networks_parameters(name):
     from flax import nnx
 
