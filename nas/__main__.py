@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from nas.cli import app
 from nas.console import say
@@ -29,21 +30,38 @@ def _user_errors() -> tuple[type[BaseException], ...]:
     )
 
 
+_INTERRUPTED = 130  # 128 + SIGINT, the shells' convention
+
+
+def _usage(error: Any) -> str:
+    """A wrong command line in one line: what typer says, the value it leaves out, and where help is."""
+    from pydantic import ValidationError
+
+    command = getattr(getattr(error, "ctx", None), "command_path", "nas")
+    value = ""
+    if isinstance(error.__cause__, ValidationError):
+        value = f", not {error.__cause__.errors()[0]['input']!r}"
+    text = " ".join(error.format_message().split()).rstrip(".") + value
+    return f"{text}{'' if text.endswith('?') else '.'} See: {command} --help"
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs `nas`. Exits 0 on success and 2, with one line on stderr, on bad input or an interruption."""
-    import click
+    from typer import Abort
+    from typer.exceptions import TyperException
 
     # libraries below chat on stderr, where our progress is
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
-        app(arguments, standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
-    except click.ClickException as error:
-        error.show()
+        # typer hands Ctrl-C (130) and typer.Exit back as a value here, and raises neither
+        if app(arguments, standalone_mode=False, prog_name="nas") == _INTERRUPTED:
+            raise KeyboardInterrupt
+    except TyperException as error:
+        if error.format_message():  # empty where the help was shown instead
+            say(f"error: {_usage(error)}")
         sys.exit(2)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, Abort):
         say("\nInterrupted. Nothing is lost: run the same command again to continue.")
         sys.exit(2)
     except OSError as error:
