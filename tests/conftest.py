@@ -1,11 +1,20 @@
-"""Fixtures for all tests: a seeded generator, strict JAX numerics, and the optional folders of real data."""
+"""Fixtures for all tests: a seeded generator and the optional folders of real data; compiled programs are kept."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The many processes of the tests compile each JAX program once between them; set before JAX loads."""
+    cache = getattr(config, "cache", None)
+    if cache is not None:
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache.mkdir("jax")))
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 
 
 @pytest.fixture
