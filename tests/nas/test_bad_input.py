@@ -6,9 +6,34 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+
+
+TINY = ["--epochs", "2", "--batch-size", "32", "--validation", "80", "-o", "width=0.1", "-o", "stem_stride=2"]
+
+
+@pytest.fixture
+def nas_on_small_disk(tmp_path):
+    """Runs `nas ARGS` where {folder} is a file system of some size, mounted for that process alone, beside a shell line."""
+
+    folder = tmp_path / "small"
+    folder.mkdir()
+    alone = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+    if shutil.which("unshare") is None or subprocess.run([*alone, f"mount -t tmpfs none {folder}"]).returncode:
+        pytest.skip("this machine lets no process mount a file system of its own")
+
+    def call(size, beside, *arguments):
+        beside = beside.format(folder=folder)
+        script = f'mount -t tmpfs -o size={size} none {folder}; ({beside}) & exec "$0" -m nas "$@"'
+        command = [*alone, script, sys.executable, *(str(a).format(folder=folder) for a in arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+        done.stderr = done.stderr.replace(str(folder), "{folder}")
+        return done
+
+    return call
 
 
 def refused(done, *words):
@@ -106,14 +131,20 @@ def test_read_only_folder(nas, pictures_file):
     refused(nas("train", "ofa_mbv3", "--data", pictures_file, "--out", "/proc/nas-run"), "/proc/nas-run")
 
 
-def test_full_folder(nas, pictures_file):
-    """On a file system with less room than a run needs, where one is mounted."""
-    candidates = [line.split()[1] for line in open("/proc/mounts") if line.split()[2] in ("tmpfs", "devtmpfs")]
-    small = [p for p in candidates if 0 < shutil.disk_usage(p).total < (32 << 20) and p.startswith("/")]
-    if not small:
-        pytest.skip("no file system with less than 32 MiB is mounted")
-    done = nas("train", "ofa_mbv3", "--data", pictures_file, "--out", f"{small[0]}/nas-run")
-    refused(done, small[0])
+def test_full_disk_is_said_before_work_starts(nas_on_small_disk, pictures_file):
+    train = ["train", "ofa_mbv3", "--data", pictures_file, "--out", "{folder}/run", *TINY]
+    refused(nas_on_small_disk("3m", "true", *train), "{folder}", "MiB free")
+    refused(
+        nas_on_small_disk("3m", "true", "profile", "ofa_mbv3", "--out", "{folder}/t.parquet"), "{folder}", "MiB free"
+    )
+
+
+@pytest.mark.parametrize("appears", ["config.json", "supernet/metrics.csv"])
+def test_disk_that_fills_up_during_training(nas_on_small_disk, pictures_file, appears):
+    """Another program takes all the room at a moment of the run: before the first epoch, and after it."""
+    fill = f"until [ -e {{folder}}/run/{appears} ]; do sleep 0.05; done; cat /dev/zero > {{folder}}/other 2>/dev/null"
+    train = ["train", "ofa_mbv3", "--data", pictures_file, "--out", "{folder}/run", *TINY]
+    refused(nas_on_small_disk("70m", fill, *train), "No space left")
 
 
 def test_unfit_pick(nas, run_folder):
