@@ -20,7 +20,7 @@ class TrainConfig:
         weight_decay: On kernels only, not on norms, biases and transformation matrices.
         label_smoothing: For the largest network; the others learn from its outputs.
         dropout: Before the classifier, for the largest network.
-        clip_norm: Largest norm of the gradient of one subnet.
+        clip_norm: Largest norm of the gradient of a step, summed over its subnets.
         shift: Largest random shift in pixels.
         flip: Whether images are mirrored at random.
         seed: Of weights, order, augmentation and subnets.
@@ -36,7 +36,7 @@ class TrainConfig:
     weight_decay: float = 1e-4
     label_smoothing: float = 0.1
     dropout: float = 0.1
-    clip_norm: float = 5.0
+    clip_norm: float = 10.0
     shift: int = 2
     flip: bool = True
     seed: int = 0

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from search_spaces import Conv, Linear, Network
-from supernets.elastic import Stats, smaller_filters
+from supernets.elastic import Stats
 from supernets.module import NetworkModule
+from supernets.slicing import operator_weights
 
 
 def extract(
@@ -31,37 +32,19 @@ def extract(
 
 
 def slice_weights(params: Mapping[str, Any], network: Network, stats: Stats | None = None) -> dict[str, np.ndarray]:
-    """A network's weights out of the supernet's, by name; numpy only, so nothing is compiled.
-
-    Every operator finds its weights by its name, and takes the leading channels that its shape
-    says; a depthwise filter goes through the kernel transformation first.
-    """
+    """A network's weights out of the supernet's, by name; numpy only, so nothing is compiled."""
+    arrays = {name: np.asarray(value) for name, value in params.items()}
     tensors: dict[str, np.ndarray] = {}
     for op in network:
         if not isinstance(op, Conv | Linear):
             continue
-        tensors[f"{op.name}.kernel"] = _kernel(params, op)
-        fields = ("gamma", "beta") if isinstance(op, Conv) and op.norm else ("bias",) if op.bias else ()
-        for field in fields:
-            tensors[f"{op.name}.{field}"] = np.asarray(params[f"{op.name}.{field}"])[: op.out_channels]
+        for field, value in operator_weights(arrays, op).items():
+            tensors[f"{op.name}.{field}"] = value
         if stats is not None and isinstance(op, Conv) and op.norm:
             mean, variance = stats[op.name]
             tensors[f"{op.name}.mean"] = np.asarray(mean)[: op.out_channels]
             tensors[f"{op.name}.var"] = np.asarray(variance)[: op.out_channels]
     return tensors
-
-
-def _kernel(params: Mapping[str, Any], op: Conv | Linear) -> np.ndarray:
-    kernel = np.asarray(params[f"{op.name}.kernel"])
-    if isinstance(op, Linear):
-        return kernel[: op.in_channels, : op.out_channels]
-    if op.depthwise:
-        prefix = f"{op.name}.to"
-        matrices = {int(n.removeprefix(prefix)): np.asarray(m) for n, m in params.items() if n.startswith(prefix)}
-        return smaller_filters(kernel, matrices)[op.kernel][:, :, None, : op.out_channels]
-    if kernel.ndim == 2:
-        kernel = kernel[None, None]
-    return kernel[:, :, : op.in_channels, : op.out_channels]
 
 
 def export_weights(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

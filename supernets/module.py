@@ -60,7 +60,7 @@ class NetworkModule(nnx.Module):
         for op in self.network:
             weights = self.weights.get(_attribute(op.name))
             inputs = [values[i] for i in op.inputs]
-            values.append(_RUN[type(op)](op, weights, inputs, use_batch_statistics))
+            values.append(run_operator(op, weights, inputs, use_batch_statistics))
         return values[-1].reshape(len(images), -1)
 
     def assign(self, tensors: Mapping[str, Array | np.ndarray]) -> None:
@@ -73,6 +73,18 @@ class NetworkModule(nnx.Module):
 def _attribute(name: str) -> str:
     """Operator names have dots, which separate the parts of a path."""
     return name.replace(".", "/")
+
+
+def run_operator(op: Operator, weights: Any, inputs: list[Array], batch: bool) -> Array:
+    """Output of one operator.
+
+    Args:
+        op: The operator.
+        weights: With fields kernel, gamma, beta, mean, var and bias, as far as it has them.
+        inputs: What it reads, `[n, h, w, c]` each.
+        batch: Whether to normalise by the batch instead of by mean and var.
+    """
+    return _RUN[type(op)](op, weights, inputs, batch)
 
 
 def _conv(op: Conv, weights: Any, inputs: list[Array], batch: bool) -> Array:

@@ -13,12 +13,13 @@ import numpy as np
 import optax
 
 from search_spaces import MBConvSpace
+from supernets.chain import gradient
 from supernets.checkpoint import Checkpoints
 from supernets.config import TrainConfig
 from supernets.errors import TrainingError
 from supernets.images import augment
 from supernets.interrupt import interruptible
-from supernets.params import Array, Params, bind, init_params, supernet
+from supernets.params import Array, Params, init_params
 from supernets.sorting import channel_order, permute
 
 OnStep = Callable[["StepReport"], None]
@@ -53,33 +54,19 @@ def optimiser(config: TrainConfig, steps: int) -> optax.GradientTransformation:
     )
 
 
-class Programs:
-    """The two compiled programs of a step: gradient of one subnet, and the update.
+class Update:
+    """The compiled end of a step: the summed gradient, clipped, moves the weights."""
 
-    The genotype is an argument, so there is one gradient program a resolution, whatever the subnet.
-    """
-
-    def __init__(self, space: MBConvSpace, config: TrainConfig, steps: int) -> None:
-        graph = supernet(space)
+    def __init__(self, config: TrainConfig, steps: int) -> None:
         self.optimiser = optimiser(config, steps)
 
-        def loss(params: Params, images: Array, target: Array, genes: Array, dropout: Array) -> tuple[Array, Array]:
-            logits, _ = bind(graph, params)(images, genes, dropout=dropout)
-            return -(target * jax.nn.log_softmax(logits)).sum(axis=1).mean(), logits
-
-        def gradient(
-            params: Params, total: Params, images: Array, target: Array, genes: Array, dropout: Array
-        ) -> tuple[Params, Array, Array]:
-            (value, logits), grads = jax.value_and_grad(loss, has_aux=True)(params, images, target, genes, dropout)
-            scale = jnp.minimum(1.0, config.clip_norm / (optax.global_norm(grads) + 1e-12))
-            return jax.tree.map(lambda t, g: t + scale * g, total, grads), value, logits
-
         def update(state: TrainState, grads: Params) -> TrainState:
+            scale = jnp.minimum(1.0, config.clip_norm / (optax.global_norm(grads) + 1e-12))
+            grads = jax.tree.map(lambda g: g * scale, grads)
             updates, inner = self.optimiser.update(grads, state.optimiser, state.params)
             return TrainState(optax.apply_updates(state.params, updates), inner)
 
-        self.gradient = jax.jit(gradient, donate_argnums=1)
-        self.update = jax.jit(update, donate_argnums=0)
+        self.run = jax.jit(update, donate_argnums=(0, 1))
         self.zeros = jax.jit(lambda params: jax.tree.map(jnp.zeros_like, params))
 
 
@@ -119,9 +106,9 @@ def train(
     if per_epoch == 0:
         raise TrainingError(f"batch_size (={config.batch_size}) must not exceed the {len(images)} training images.")
     steps, warm = config.epochs * per_epoch, config.warm_epochs * per_epoch
-    programs = Programs(space, config, steps)
+    update = Update(config, steps)
     params = init_params(space, config.seed)
-    state, step = TrainState(params, programs.optimiser.init(params)), 0
+    state, step = TrainState(params, update.optimiser.init(params)), 0
     checkpoints = Checkpoints(folder, space)
     if resume and checkpoints.latest is not None:
         restored, about = checkpoints.restore(state._asdict())
@@ -145,7 +132,7 @@ def train(
             genes, size = _subnets(space, step, warm, config)
             key = jax.random.fold_in(jax.random.key(config.seed), step)
             x = augment(images[chosen], mean, std, key, size=size, shift=config.shift, flip=config.flip)
-            state, loss, accuracy = _step(programs, state, x, labels[chosen], genes, key, space, config)
+            state, loss, accuracy = _step(update, state, x, labels[chosen], genes, key, space, config)
             if not np.isfinite(loss):
                 raise TrainingError(
                     f"The loss is {loss} at step {step + 1}; train with a smaller --lr than {config.peak_lr:g}."
@@ -165,7 +152,7 @@ def train(
 
 
 def _step(
-    programs: Programs,
+    update: Update,
     state: TrainState,
     images: Array,
     labels: np.ndarray,
@@ -179,13 +166,13 @@ def _step(
     target = optax.smooth_labels(jax.nn.one_hot(labels, classes), config.label_smoothing)
     kept = jax.random.bernoulli(jax.random.fold_in(key, 1), 1 - config.dropout, (len(labels), features))
     dropout = kept / (1 - config.dropout)
-    total = programs.zeros(state.params)
-    total, loss, logits = programs.gradient(state.params, total, images, target, jnp.asarray(subnets[0]), dropout)
-    teacher, all_kept = jax.nn.softmax(logits), jnp.ones_like(dropout)
-    for genes in subnets[1:]:
-        total, _, _ = programs.gradient(state.params, total, images, teacher, jnp.asarray(genes), all_kept)
-    accuracy = 100 * float((np.asarray(logits).argmax(axis=1) == labels).mean())
-    return programs.update(state, total), float(loss), accuracy
+    networks = [space.network(genes) for genes in subnets]
+    largest = gradient(state.params, update.zeros(state.params), networks[0], images, target, dropout)
+    teacher, all_kept, total = jax.nn.softmax(largest.logits), jnp.ones_like(dropout), largest.total
+    for network in networks[1:]:
+        total = gradient(state.params, total, network, images, teacher, all_kept).total
+    accuracy = 100 * float((np.asarray(largest.logits).argmax(axis=1) == labels).mean())
+    return update.run(state, total), float(largest.loss), accuracy
 
 
 def _batch(n: int, per_epoch: int, step: int, config: TrainConfig) -> np.ndarray:

@@ -6,19 +6,16 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
-
 
 TINY = ["--epochs", "2", "--batch-size", "32", "--validation", "80", "-o", "width=0.1", "-o", "stem_stride=2"]
 
 
 @pytest.fixture
 def nas_on_small_disk(tmp_path):
-    """Runs `nas ARGS` where {folder} is a file system of some size, mounted for that process alone, beside a shell line."""
-
+    """Runs `nas ARGS` beside a shell line, where {folder} is a file system of some size, mounted for these alone."""
     folder = tmp_path / "small"
     folder.mkdir()
     alone = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]

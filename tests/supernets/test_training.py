@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from search_spaces import MBConvSpace, get_space
-from supernets import TrainConfig, load_params, train
+from supernets import TrainConfig, init_params, load_params, train
+from supernets.chain import gradient, programs
 from supernets.errors import CheckpointError, TrainingError
-from supernets.training import Programs
+from supernets.params import bind, supernet
 
 CONFIG = TrainConfig(epochs=4, warm_epochs=2, batch_size=32, random_subnets=1, peak_lr=0.05, shift=1, flip=False)
 _FULL = get_space("ofa_mbv3", width=0.1, num_classes=4, resolutions=12, stem_stride=2, in_channels=1).spec
@@ -90,19 +91,44 @@ def test_loaded_weights_are_the_trained_ones(whole):
     assert all(np.array_equal(loaded[name], params[name]) for name in params)
 
 
-def test_zero_recompilations_after_the_first_steps(space, pictures):
-    images, _ = pictures
-    programs = Programs(space, CONFIG, 10)
-    from supernets import init_params
-
-    params = init_params(space, 0)
+def subnet_gradient(space, params, x):
+    size = space.spec.resolutions[x[0]]
+    images = jax.random.normal(jax.random.key(0), (8, size, size, space.spec.in_channels))
     target, dropout = np.full((8, 4), 0.25, np.float32), np.ones((8, space.spec.feature_channels), np.float32)
-    rows = space.sample(np.random.default_rng(0), 12).astype(np.int32)
-    for x in rows:
-        size = space.spec.resolutions[x[0]]
-        batch = jax.numpy.asarray(images[:8, :size, :size], "float32") / 255
-        programs.gradient(params, programs.zeros(params), batch, target, x, dropout)
-    assert programs.gradient._cache_size() == len({int(x[0]) for x in rows}) == 2
+    return gradient(params, jax.tree.map(jax.numpy.zeros_like, params), space.network(x), images, target, dropout)
+
+
+def test_zero_recompilations_once_every_link_has_run():
+    """The links of uniform networks are those of every subnet."""
+    params = init_params(SPACE, 0)
+    ends = SPACE.cardinality - 1
+    for kernel, expand in np.ndindex(2, 3):
+        x = ends.copy()
+        for name, column in SPACE.index.items():
+            x[column] = kernel if name.endswith("kernel") else expand if name.endswith("expand") else x[column]
+        subnet_gradient(SPACE, params, x)
+    before = programs()
+    for x in SPACE.sample(np.random.default_rng(0), 20):
+        subnet_gradient(SPACE, params, x)
+    assert programs() == before
+
+
+def test_gradient_is_that_of_the_masked_supernet():
+    """Two ways to the same derivative: true widths in a chain of programs, and one program with masks."""
+    params, graph = init_params(SPACE, 0), supernet(SPACE)
+    params = {n: v + 0.1 * np.random.default_rng(len(n)).standard_normal(v.shape) for n, v in params.items()}
+    for x in SPACE.sample(np.random.default_rng(1), 3):
+        images = jax.random.normal(jax.random.key(0), (8, 12, 12, 1))
+
+        def loss(params, images=images, x=x):
+            logits, _ = bind(graph, params)(images, jax.numpy.asarray(x))
+            return -0.25 * jax.nn.log_softmax(logits).sum(axis=1).mean()
+
+        value, grads = jax.jit(jax.value_and_grad(loss))(params)
+        found = subnet_gradient(SPACE, params, x)
+        np.testing.assert_allclose(found.loss, value, rtol=1e-5)
+        for name, expected in grads.items():
+            np.testing.assert_allclose(found.total[name], expected, atol=1e-4 * (1 + np.abs(expected).max()))
 
 
 @pytest.mark.parametrize("damage", ["truncate", "delete"])

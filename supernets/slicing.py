@@ -1,0 +1,36 @@
+"""Which part of the supernet's weights an operator uses."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from search_spaces import Conv, Linear
+from supernets.elastic import smaller_filters
+
+
+def operator_weights(params: Mapping[str, Any], op: Conv | Linear) -> dict[str, Any]:
+    """Weights of one operator by field: the leading channels that its shape says.
+
+    A depthwise filter goes through the kernel transformation first.
+
+    Args:
+        params: Weights by name, of JAX or numpy, and so are the results.
+        op: Whose name is found in them.
+
+    Returns:
+        "kernel" (`[k, k, in / groups, out]` or `[in, out]`), and "gamma" and "beta", or "bias".
+    """
+    fields = ("gamma", "beta") if isinstance(op, Conv) and op.norm else ("bias",) if op.bias else ()
+    return {"kernel": _kernel(params, op)} | {f: params[f"{op.name}.{f}"][: op.out_channels] for f in fields}
+
+
+def _kernel(params: Mapping[str, Any], op: Conv | Linear) -> Any:
+    kernel = params[f"{op.name}.kernel"]
+    if isinstance(op, Linear):
+        return kernel[: op.in_channels, : op.out_channels]
+    if op.depthwise:
+        prefix = f"{op.name}.to"
+        matrices = {int(name.removeprefix(prefix)): m for name, m in params.items() if name.startswith(prefix)}
+        return smaller_filters(kernel[..., : op.out_channels], matrices)[op.kernel][:, :, None]
+    if kernel.ndim == 2:
+        kernel = kernel[None, None]
+    return kernel[:, :, : op.in_channels, : op.out_channels]
