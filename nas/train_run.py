@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.console import progress
 from nas.errors import UserError
+from nas.memory import release_memory
 from nas.runs import Run
 from search_spaces import MBConvSpace, Space, get_space
 
@@ -72,6 +73,9 @@ def train_run(
             last[:] = [report]
             update(report.step, report.steps, f"loss {report.loss:.3f}, accuracy {report.accuracy:.1f} %")
 
+        def wait(done: int, total: int) -> None:
+            update(0, config.epochs, f"compiling, {done} of {total}")
+
         train(
             space,
             split.train_images,
@@ -81,7 +85,9 @@ def train_run(
             config=config,
             folder=run.supernet,
             on_step=show,
+            on_compiled=wait,
         )
+    release_memory()
     document: dict[str, Any] = {"run": str(folder), "space": run.config["space"], "epochs": config.epochs}
     if last:
         document |= {"loss": last[0].loss, "train_accuracy": last[0].accuracy}

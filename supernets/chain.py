@@ -7,7 +7,9 @@ forward program of a link returns its pullback too, a pytree of residuals, which
 program takes. Blocks of the same shape share their programs.
 """
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
@@ -16,11 +18,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from search_spaces import Conv, Linear, Network, Operator
+from search_spaces import Conv, Linear, MBConvSpace, Network, Operator
+from supernets.depthwise import kernel_costs_nothing
 from supernets.module import run_operator
 from supernets.params import Array, Params
-from supernets.slicing import operator_weights
+from supernets.slicing import filters, kernel_sizes, operator_weights
 
 Operators = tuple[Operator, ...]
 
@@ -82,14 +86,15 @@ def gradient(params: Params, total: Params, network: Network, images: Array, tar
         dropout: Mask `[n, features]`, already scaled, before the classifier.
     """
     first, *middle, head = cut(network)
-    weights = [link.weights(params) for link in (first, *middle, head)]
-    x, pullback = _first_forward(weights[0], images, first.operators)
+    x, pullback = _first_forward(first.weights(params), images, first.operators)
     pullbacks = [pullback]
-    for link, w in zip(middle, weights[1:-1], strict=True):
-        x, pullback = _forward(w, x, link.operators)
+    for link in middle:
+        weights = link.weights(params)
+        operators, choices = _any_kernel(link.operators, weights)
+        x, pullback = _forward(weights, x, choices, operators)
         pullbacks.append(pullback)
     found = dict(total)
-    sums, g, loss, logits = _head(head.weights(total), weights[-1], x, target, dropout, head.operators)
+    sums, g, loss, logits = _head(head.weights(total), head.weights(params), x, target, dropout, head.operators)
     found.update(sums)
     for link, pullback in zip((first, *middle)[::-1], pullbacks[::-1], strict=True):
         sums, g = _backward(link.weights(total), pullback, g)
@@ -97,30 +102,102 @@ def gradient(params: Params, total: Params, network: Network, images: Array, tar
     return Gradient(found, loss, logits)
 
 
+def prepare(
+    space: MBConvSpace, params: Params, batch_size: int, on_network: Callable[[int, int], None] | None = None
+) -> None:
+    """Compiles every link of a space, several at once.
+
+    The links of the uniform networks, one for each pair of kernel size and expansion, are those of
+    every subnet.
+
+    Args:
+        space: The space.
+        params: Weights of its supernet.
+        batch_size: Images a step.
+        on_network: Called with the number of networks done, and of all.
+    """
+    spec = space.spec
+    target = jnp.full((batch_size, spec.num_classes), 1 / spec.num_classes)
+    dropout = jnp.ones((batch_size, spec.feature_channels))
+
+    def compile_links(network: Network) -> None:
+        total = {name: jnp.zeros_like(value) for name, value in params.items()}
+        images = jnp.zeros((batch_size, network.size, network.size, spec.in_channels))
+        jax.block_until_ready(gradient(params, total, network, images, target, dropout))
+
+    networks = [network for r in range(len(spec.resolutions)) for network in uniform_networks(space, r)]
+    # compiling leaves the interpreter free; neighbours in the list share few links, so little is compiled twice
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for done, _ in enumerate(pool.map(compile_links, networks), 1):
+            if on_network:
+                on_network(done, len(networks))
+
+
+def uniform_networks(space: MBConvSpace, resolution: int) -> list[Network]:
+    """The deepest networks with one kernel and one expansion choice throughout, largest first."""
+    rows = []
+    choices = max(space.cardinality[space.index[name]] for name in space.index if name.endswith((".kernel", ".expand")))
+    for kernel, expand in reversed(list(np.ndindex(choices, choices))):
+        x = space.cardinality - 1
+        for name, column in space.index.items():
+            if name.endswith((".kernel", ".expand")):
+                x[column] = min(kernel if name.endswith(".kernel") else expand, x[column])
+        x[space.index["resolution"]] = resolution
+        rows.append(x)
+    return [space.network(x) for x in np.unique(np.array(rows), axis=0)[::-1]]
+
+
 def programs() -> int:
     """Compiled programs so far, of all links."""
     return sum(f._cache_size() for f in (_first_forward, _forward, _backward, _head))  # type: ignore[attr-defined]
 
 
-def _run(weights: Params, x: Array, operators: Operators, dropout: Array | None = None) -> Array:
+def _any_kernel(operators: Operators, weights: Params) -> tuple[Operators, dict[str, Array]]:
+    """The operators with the largest depthwise kernels, where that costs nothing, and the kernel choices instead.
+
+    One program then serves all kernel sizes of a block.
+    """
+    found, choices = [], {}
+    for op in operators:
+        if isinstance(op, Conv) and op.depthwise and kernel_costs_nothing(op.size):
+            sizes = kernel_sizes(weights, op)
+            choices[op.name] = jnp.int32(sizes.index(op.kernel))
+            op = replace(op, kernel=sizes[-1])
+        found.append(op)
+    return tuple(found), choices
+
+
+def _run(
+    weights: Params, x: Array, operators: Operators, choices: dict[str, Array], dropout: Array | None = None
+) -> Array:
     values = [x]
     for op in operators:
         inputs = [values[i] for i in op.inputs]
-        fields = SimpleNamespace(**operator_weights(weights, op)) if isinstance(op, Conv | Linear) else None
+        fields = None
+        if isinstance(op, Conv | Linear):
+            fields = SimpleNamespace(**operator_weights(weights, op))
+            if isinstance(op, Conv) and op.name in choices:
+                padded = [_pad(w, op.kernel) for _, w in sorted(filters(weights, op).items())]
+                fields.kernel = jnp.stack(padded)[choices[op.name]][:, :, None]
         if dropout is not None and isinstance(op, Linear):
             inputs = [inputs[0].reshape(dropout.shape) * dropout]
         values.append(run_operator(op, fields, inputs, True))
     return values[-1]
 
 
+def _pad(w: Array, size: int) -> Array:
+    margin = (size - w.shape[0]) // 2
+    return jnp.pad(w, ((margin, margin), (margin, margin), (0, 0)))
+
+
 @partial(jax.jit, static_argnames="operators")
 def _first_forward(weights: Params, images: Array, operators: Operators) -> tuple[Array, Any]:
-    return jax.vjp(lambda w: _run(w, images, operators), weights)
+    return jax.vjp(lambda w: _run(w, images, operators, {}), weights)
 
 
 @partial(jax.jit, static_argnames="operators")
-def _forward(weights: Params, x: Array, operators: Operators) -> tuple[Array, Any]:
-    return jax.vjp(lambda w, x: _run(w, x, operators), weights, x)
+def _forward(weights: Params, x: Array, choices: dict[str, Array], operators: Operators) -> tuple[Array, Any]:
+    return jax.vjp(lambda w, x: _run(w, x, operators, choices), weights, x)
 
 
 @partial(jax.jit, donate_argnums=0)
@@ -134,7 +211,7 @@ def _head(
     total: Params, weights: Params, x: Array, target: Array, dropout: Array, operators: Operators
 ) -> tuple[Params, Array, Array, Array]:
     def loss(weights: Params, x: Array) -> tuple[Array, Array]:
-        logits = _run(weights, x, operators, dropout)
+        logits = _run(weights, x, operators, {}, dropout)
         return -(target * jax.nn.log_softmax(logits)).sum(axis=1).mean(), logits
 
     (value, logits), (grads, g) = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(weights, x)

@@ -28,9 +28,20 @@ def _kernel(params: Mapping[str, Any], op: Conv | Linear) -> Any:
     if isinstance(op, Linear):
         return kernel[: op.in_channels, : op.out_channels]
     if op.depthwise:
-        prefix = f"{op.name}.to"
-        matrices = {int(name.removeprefix(prefix)): m for name, m in params.items() if name.startswith(prefix)}
-        return smaller_filters(kernel[..., : op.out_channels], matrices)[op.kernel][:, :, None]
+        return filters(params, op)[op.kernel][:, :, None]
     if kernel.ndim == 2:
         kernel = kernel[None, None]
     return kernel[:, :, : op.in_channels, : op.out_channels]
+
+
+def filters(params: Mapping[str, Any], op: Conv) -> dict[int, Any]:
+    """Every depthwise filter `[k, k, c]` that the operator could have, by size."""
+    matrices = {k: params[f"{op.name}.to{k}"] for k in kernel_sizes(params, op)[:-1]}
+    return smaller_filters(params[f"{op.name}.kernel"][..., : op.out_channels], matrices)
+
+
+def kernel_sizes(params: Mapping[str, Any], op: Conv) -> list[int]:
+    """Sizes that an operator's depthwise filter could have, ascending."""
+    prefix = f"{op.name}.to"
+    smaller = (int(name.removeprefix(prefix)) for name in params if name.startswith(prefix))
+    return [*sorted(smaller), params[f"{op.name}.kernel"].shape[0]]

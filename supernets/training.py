@@ -13,7 +13,7 @@ import numpy as np
 import optax
 
 from search_spaces import MBConvSpace
-from supernets.chain import gradient
+from supernets.chain import gradient, prepare
 from supernets.checkpoint import Checkpoints
 from supernets.config import TrainConfig
 from supernets.errors import TrainingError
@@ -21,6 +21,8 @@ from supernets.images import augment
 from supernets.interrupt import interruptible
 from supernets.params import Array, Params, init_params
 from supernets.sorting import channel_order, permute
+
+_PREPARED = 4  # resolutions; more would keep a person waiting for the first step
 
 OnStep = Callable[["StepReport"], None]
 
@@ -81,6 +83,7 @@ def train(
     folder: Path,
     resume: bool = True,
     on_step: OnStep | None = None,
+    on_compiled: Callable[[int, int], None] | None = None,
 ) -> Params:
     """Trains the supernet of a space and leaves checkpoints and `metrics.csv` in a folder.
 
@@ -97,6 +100,8 @@ def train(
         folder: For checkpoints.
         resume: Continue from the newest checkpoint there.
         on_step: Called after every step.
+        on_compiled: Called with how many of how many networks have compiled their programs, before
+            the first step; spaces of many resolutions compile as they go instead.
 
     Raises:
         TrainingError: if the loss stops being a number, or there are fewer images than a batch.
@@ -120,6 +125,8 @@ def train(
             )
         state, step = TrainState(**restored), about["step"]
     about = {"config": asdict(config)}
+    if step < steps and len(space.spec.resolutions) <= _PREPARED:
+        prepare(space, state.params, config.batch_size, on_compiled)
     saved, smooth = time.monotonic(), np.array([np.nan, np.nan])
     with interruptible() as interrupted:
         while step < steps:
