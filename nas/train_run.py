@@ -74,7 +74,7 @@ def train_run(
             update(report.step, report.steps, f"loss {report.loss:.3f}, accuracy {report.accuracy:.1f} %")
 
         def wait(done: int, total: int) -> None:
-            update(0, config.epochs, f"compiling, {done} of {total}")
+            update(0, 1, f"compiling, {done} of {total}")
 
         train(
             space,

@@ -8,10 +8,10 @@ program takes. Blocks of the same shape share their programs.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from itertools import groupby
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -41,10 +41,23 @@ class Link:
     prefix: str
     operators: Operators
 
-    def weights(self, params: Mapping[str, Array]) -> Params:
-        """Its part of the supernet's weights, full width, by the names that its operators have."""
-        owners = {self.prefix + op.name for op in self.operators}
-        return {n.removeprefix(self.prefix): v for n, v in params.items() if n.rpartition(".")[0] in owners}
+    def weights(self, params: Mapping[str, Array], owned: Mapping[str, list[str]]) -> Params:
+        """Its part of the supernet's weights, full width, by the names that its operators have.
+
+        Args:
+            params: All weights.
+            owned: Their names by operator, see `by_operator`.
+        """
+        names = (name for op in self.operators for name in owned.get(self.prefix + op.name, ()))
+        return {name.removeprefix(self.prefix): params[name] for name in names}
+
+
+def by_operator(names: Iterable[str]) -> dict[str, list[str]]:
+    """Names of weights by the operator that they belong to."""
+    owned: dict[str, list[str]] = {}
+    for name in names:
+        owned.setdefault(name.rpartition(".")[0], []).append(name)
+    return owned
 
 
 def cut(network: Network) -> list[Link]:
@@ -86,18 +99,21 @@ def gradient(params: Params, total: Params, network: Network, images: Array, tar
         dropout: Mask `[n, features]`, already scaled, before the classifier.
     """
     first, *middle, head = cut(network)
-    x, pullback = _first_forward(first.weights(params), images, first.operators)
+    owned = by_operator(params)
+    x, pullback = _first_forward(first.weights(params, owned), images, first.operators)
     pullbacks = [pullback]
     for link in middle:
-        weights = link.weights(params)
+        weights = link.weights(params, owned)
         operators, choices = _any_kernel(link.operators, weights)
         x, pullback = _forward(weights, x, choices, operators)
         pullbacks.append(pullback)
     found = dict(total)
-    sums, g, loss, logits = _head(head.weights(total), head.weights(params), x, target, dropout, head.operators)
+    sums, g, loss, logits = _head(
+        head.weights(total, owned), head.weights(params, owned), x, target, dropout, head.operators
+    )
     found.update(sums)
     for link, pullback in zip((first, *middle)[::-1], pullbacks[::-1], strict=True):
-        sums, g = _backward(link.weights(total), pullback, g)
+        sums, g = _backward(link.weights(total, owned), pullback, g)
         found.update({link.prefix + name: value for name, value in sums.items()})
     return Gradient(found, loss, logits)
 
@@ -161,7 +177,7 @@ def _any_kernel(operators: Operators, weights: Params) -> tuple[Operators, dict[
     for op in operators:
         if isinstance(op, Conv) and op.depthwise and kernel_costs_nothing(op.size):
             sizes = kernel_sizes(weights, op)
-            choices[op.name] = jnp.int32(sizes.index(op.kernel))
+            choices[op.name] = _scalar(sizes.index(op.kernel))
             op = replace(op, kernel=sizes[-1])
         found.append(op)
     return tuple(found), choices
@@ -183,6 +199,12 @@ def _run(
             inputs = [inputs[0].reshape(dropout.shape) * dropout]
         values.append(run_operator(op, fields, inputs, True))
     return values[-1]
+
+
+@cache
+def _scalar(value: int) -> Array:
+    """On the device once, not at every call."""
+    return jnp.int32(value)
 
 
 def _pad(w: Array, size: int) -> Array:

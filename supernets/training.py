@@ -68,7 +68,7 @@ class Update:
             updates, inner = self.optimiser.update(grads, state.optimiser, state.params)
             return TrainState(optax.apply_updates(state.params, updates), inner)
 
-        self.run = jax.jit(update, donate_argnums=(0, 1))
+        self.run = jax.jit(update, donate_argnums=0)
         self.zeros = jax.jit(lambda params: jax.tree.map(jnp.zeros_like, params))
 
 
