@@ -17,7 +17,7 @@ function theme() {
   };
 }
 const axis = (title) => ({ ...theme().axis, title: { text: title } });
-const settings = { responsive: true, displaylogo: false };
+const settings = { responsive: true, displayModeBar: false };
 
 function fill(table, columns, rows, { choose } = {}) {
   table.replaceChildren();
@@ -65,7 +65,7 @@ function drawFront() {
   const traces = [
     { name: "evaluated (predicted latency)", mode: "markers", type: "scatter", x: cloud.map((y) => y[1]), y: cloud.map((y) => 100 - y[0]),
       marker: { color: COLOURS.evaluated, size: 4, opacity: 0.6 }, hoverinfo: "skip" },
-    points(device.baselines, "uniform scalings (measured)", COLOURS.baseline, "lines+markers", "square"),
+    points(device.baselines, "uniform scalings (measured)", COLOURS.baseline, "markers", "square"),
     points(device.front, "front (measured)", COLOURS.front, "lines+markers", "circle"),
     { name: "chosen", mode: "markers", type: "scatter", x: [chosen.latency_ms.median], y: [chosen.accuracy], hoverinfo: "skip",
       marker: { color: "rgba(0,0,0,0)", size: 18, line: { color: COLOURS.front, width: 3 } }, showlegend: false },
@@ -81,10 +81,10 @@ function drawFront() {
 
 function showFronts() {
   const entries = [...device.front.map((e) => ["front", e]), ...device.baselines.map((e) => ["uniform", e])];
-  fill(byId("networks"), ["architecture", "kind", "accuracy % (95 %)", "ms measured", "ms predicted", "M MACs", "k params", "MiB peak"],
+  fill(byId("networks"), ["kind", "accuracy % (95 %)", "ms measured", "ms predicted", "M MACs", "k params", "MiB peak", "architecture"],
     entries.map(([kind, e]) => ({ value: e, style: e === chosen ? "chosen" : "", cells: [
-      e.arch, kind, `${fixed(e.accuracy, 2)} ± ${fixed(halfWidth(e.accuracy), 1)}`, fixed(e.latency_ms.median, 3),
-      fixed(e.predicted_latency_ms.median, 3), fixed(e.macs / 1e6, 2), Math.round(e.params / 1e3), fixed(e.peak_memory_bytes / 2 ** 20, 2)] })),
+      kind, `${fixed(e.accuracy, 2)} ± ${fixed(halfWidth(e.accuracy), 1)}`, fixed(e.latency_ms.median, 3),
+      fixed(e.predicted_latency_ms.median, 3), fixed(e.macs / 1e6, 2), Math.round(e.params / 1e3), fixed(e.peak_memory_bytes / 2 ** 20, 2), e.arch] })),
     { choose });
 }
 

@@ -19,7 +19,7 @@ def write_picture(folder: Path, out: Path) -> Path:
     axes.scatter(
         predicted, [100 - e for e in errors], s=8, color="#8b949e", alpha=0.6, label="evaluated (predicted latency)"
     )
-    _line(axes, document["baselines"], "s-", "#c2540a", "uniform scalings (measured)")
+    _line(axes, document["baselines"], "s", "#c2540a", "uniform scalings (measured)")
     _line(axes, document["front"], "o-", "#0b62c4", "front (measured)")
     if document["limit_ms"] is not None:
         axes.axvline(document["limit_ms"], color="#b3261e", linestyle="--", label="limit")

@@ -20,7 +20,7 @@ class Linas(Searcher):
 
     Args:
         space: Where to search.
-        initial: Evaluations before the first predictor; the space's smallest and largest network are among them.
+        initial: Evaluations before the first predictor; see `_first`.
         population: Of the inner NSGA-II.
         generations: Of the inner NSGA-II.
         seed: Same seed, same proposals for the same answers.
@@ -42,8 +42,7 @@ class Linas(Searcher):
 
     def _propose(self, n: int) -> np.ndarray:
         if len(self._asked) < self.initial or len(self.X) < 2:
-            ends = np.stack([np.zeros(len(self.space.genes), dtype=np.int64), self.space.cardinality - 1])
-            return self.top_up(self.space.canonical(ends), n)
+            return self.top_up(self._first(n), n)
         scores = [
             self.known[j] if j in self.known else AccuracyPredictor(self.space).fit(self.X, self.Y[:, j]).predict
             for j in range(self.num_objectives)
@@ -62,3 +61,14 @@ class Linas(Searcher):
                 break
             inner.tell(X, np.stack([score(X) for score in scores], axis=1))
         return self.top_up(inner.parents, n)
+
+    def _first(self, n: int) -> np.ndarray:
+        """The space's ends, and networks of every size between them; half of what is asked for.
+
+        Genes drawn uniformly make networks of middling cost, and a predictor fitted on those alone knows
+        nothing of the large ones. Here all genes of a network are drawn around one level of its own.
+        """
+        most = self.space.cardinality - 1
+        levels = self.rng.random((max(1, n // 2), 1))
+        between = self.rng.binomial(most, levels, size=(len(levels), len(most)))
+        return self.space.canonical(np.concatenate([np.zeros((1, len(most)), dtype=np.int64), most[None], between]))
