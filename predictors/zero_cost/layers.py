@@ -18,9 +18,9 @@ Array = jax.Array
 CODES = ("relu", "relu6", "hswish")
 
 
-def has_kernel(op: Operator) -> bool:
-    """Whether the proxies' sums over weights include this operator."""
-    return isinstance(op, Conv | Linear)
+def adds_last(op: Operator) -> bool:
+    """Whether the other inputs are added last, so that they get the output's cotangent as it is."""
+    return isinstance(op, Conv | Sum) and op.activation == "none" and not (isinstance(op, Sum) and op.norm)
 
 
 def product(op: Conv | Linear, kernel: Array, x: Array) -> Array:

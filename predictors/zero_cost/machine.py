@@ -94,11 +94,8 @@ def _lanes(function: Callable[..., Any], number: int, kernel: Any, bias: Any, *m
 
 
 def _compile(way: str, how: Pass | None, op: Operator, batch: int, lanes: int) -> Any:
-    function: Callable[..., Any]
-    if how is None:
-        function = partial({"forward": scaled.forward, "backward": scaled.backward}[way], op)
-    else:
-        function = partial({"forward": programs.forward, "backward": programs.backward}[way], op, how)
+    module: Any = programs if how is not None else scaled
+    function = partial(getattr(module, way), op, *([] if how is None else [how]))
     kernel = _spec(kernel_shape(op)) if isinstance(op, Conv | Linear) else None
     bias = _spec((op.out_shape[0],)) if isinstance(op, Conv | Linear) and op.bias else None
     arguments = _arguments(way, how, op, batch)

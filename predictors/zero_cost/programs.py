@@ -16,8 +16,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from predictors.zero_cost.layers import CODES, before_norm, product, tail
-from search_spaces import Operator
+from predictors.zero_cost.layers import CODES, adds_last, before_norm, product, tail
+from search_spaces import Conv, Linear, Operator
 
 Array = jax.Array
 Bundle = tuple[Array, ...]  # streams, then the tangent of the first one if there is one, then the Jacobian's cotangent
@@ -127,7 +127,7 @@ def backward(
     products: Bundle,
     cotangents: Bundle,
 ) -> tuple[tuple[Bundle, ...], Sums | None]:
-    """Cotangents of the inputs, and the sums over this operator's weights.
+    """Cotangents of the inputs (of the first only if the operator `adds_last`), and the sums over its weights.
 
     Args:
         op: The operator.
@@ -140,6 +140,10 @@ def backward(
     """
     ys = _tail_inputs(how, products, ins)
 
+    if adds_last(op):  # what is added gets the cotangent as it is, without a copy
+        ys = [y[:1] for y in ys]
+        op = replace(op, inputs=op.inputs[:1])
+
     def pull(y: tuple[Array, ...], cotangent: Array) -> tuple[Array, ...]:
         return jax.vjp(lambda *y: tail(op, bias, y)[0], *y)[1](cotangent)
 
@@ -149,7 +153,7 @@ def backward(
         found.append(moved)
     if how.jacobian:
         found.append(pull(ys[0], cotangents[-1]))
-    if kernel is None:
+    if kernel is None or not isinstance(op, Conv | Linear):
         return tuple(zip(*found, strict=True)), None
     first = [c[0] for c in found]
     x = ins[0]
@@ -190,7 +194,7 @@ def backward(
 
 
 def _products(op: Operator, how: Pass, kernel: Array | None, ins: tuple[Bundle, ...]) -> Bundle:
-    if kernel is None:
+    if kernel is None or not isinstance(op, Conv | Linear):
         return ()
     ys = [product(op, kernel, x) for x in ins[0]]
     if how.tangent:

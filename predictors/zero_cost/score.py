@@ -272,4 +272,5 @@ def _worst_where_not_finite(name: str, values: np.ndarray) -> np.ndarray:
     if good.all():
         return values
     ends = values[good] if good.any() else np.zeros(1)
-    return np.where(good, values, ends.min() if PROXIES[name].higher_is_better else ends.max())
+    worst = np.nextafter(ends.min(), -np.inf) if PROXIES[name].higher_is_better else np.nextafter(ends.max(), np.inf)
+    return np.where(good, values, worst)

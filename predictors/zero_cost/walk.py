@@ -130,15 +130,18 @@ def run_backward(
         if not group:
             continue
         arguments = []
+        ends = {(n, i): pending[n].pop(i + 1) for n, i in group}
         for n, i in group:
             ins = tuple(traces[n].values[v] for v in networks[n].operators[i].inputs)
-            arguments.append((ins, traces[n].products.pop(i), pending[n].pop(i + 1)))
+            arguments.append((ins, traces[n].products.pop(i), ends[n, i]))
         results = machine.run("backward", how, batch, initial, networks, group, arguments)
         for (n, i), (inputs, sums) in zip(group, results, strict=True):
             traces[n].values.pop(i + 1)
             if sums is not None:
                 traces[n].sums.append(sums)
-            for v, cotangent in zip(networks[n].operators[i].inputs, inputs, strict=True):
+            op = networks[n].operators[i]
+            inputs += (ends[n, i],) * (len(op.inputs) - len(inputs))
+            for v, cotangent in zip(op.inputs, inputs, strict=True):
                 pending[n][v] = _add(pending[n][v], cotangent) if v in pending[n] else cotangent
     for trace, left in zip(traces, pending, strict=True):
         trace.image = left.get(0)
@@ -154,7 +157,7 @@ def run_flow(
         image = jnp.ones((1, network.size, network.size, network.in_channels))
         values.append({0: (image, jnp.zeros(()))})
     for group in groups:
-        arguments = [(tuple(values[n][v] for v in networks[n].operators[i].inputs),) for n, i in group]
+        arguments: list[Any] = [(tuple(values[n][v] for v in networks[n].operators[i].inputs),) for n, i in group]
         results = machine.run("forward", None, 1, initial, networks, group, arguments)
         for (n, i), out in zip(group, results, strict=True):
             values[n][i + 1] = out
