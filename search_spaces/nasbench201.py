@@ -15,6 +15,9 @@ OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_
 EDGES = ((1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2))  # (node, the earlier node that it reads)
 STAGES = (16, 32, 64)  # channels
 CELLS = 5  # of every stage
+_PATHS = ((3,), (0, 4), (1, 5), (0, 2, 5))  # genes along every path through a cell
+# of the 4 x 4 x 4 numbers of 1 x 1s, 3 x 3s and poolings, those that fit into a path of three edges
+_POSSIBLE = np.array([a + b + c <= 3 for a in range(4) for b in range(4) for c in range(4)])
 _KERNELS = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}
 _EXAMPLE = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|"
 
@@ -71,6 +74,33 @@ class NASBench201Space(Space):
         x = b.global_pool("pool", b.sum("head", node.raw, activation="relu", norm=True))
         b.linear("classifier", x, self.num_classes)
         return b.build()
+
+    def live(self, X: np.ndarray) -> np.ndarray:
+        """Genotypes `[n, 6]` with "none" on every edge that does not lie on a path through the cell."""
+        X = np.atleast_2d(X)
+        on = {edge: X[:, g] > 0 for g, edge in enumerate(EDGES)}
+        reached = {0: np.ones(len(X), dtype=bool)}
+        for j in (1, 2, 3):
+            reached[j] = np.any([on[j, i] & reached[i] for i in range(j)], axis=0)
+        leads = {3: np.ones(len(X), dtype=bool)}
+        for i in (2, 1, 0):
+            leads[i] = np.any([on[j, i] & leads[j] for j in range(i + 1, 4)], axis=0)
+        return np.stack([np.where(reached[i] & leads[j], X[:, g], 0) for g, (j, i) in enumerate(EDGES)], axis=1)
+
+    def encoding(self, X: np.ndarray) -> np.ndarray:
+        """One-hot live edges, then the paths: how many have so many 1 x 1s, 3 x 3s and poolings each."""
+        live = self.live(X)
+        counts = np.zeros((len(live), 4, 4, 4), dtype=np.float32)
+        for path in _PATHS:
+            ops = live[:, path]
+            rows = np.flatnonzero((ops > 0).all(axis=1))
+            np.add.at(counts, (rows, *((ops[rows] == op).sum(axis=1) for op in (2, 3, 4))), 1)
+        return np.hstack(
+            [
+                np.eye(len(OPERATIONS), dtype=np.float32)[live].reshape(len(live), -1),
+                counts.reshape(len(live), -1)[:, _POSSIBLE],
+            ]
+        )
 
     def to_text(self, arch: Sequence[int] | np.ndarray) -> str:
         """The benchmark's own string, e.g. `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`."""

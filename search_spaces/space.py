@@ -124,6 +124,10 @@ class Space(ABC):
         features[rows, X + offsets[:-1]] = self.active(X)
         return features
 
+    def encoding(self, X: np.ndarray) -> np.ndarray:
+        """Features for learning from, float32 `[n, d]`: one-hot genes, unless a space knows better."""
+        return self.one_hot(X)
+
     # -- one architecture ----------------------------------------------------------------------
 
     def check(self, arch: Sequence[int] | np.ndarray) -> Architecture:
