@@ -26,7 +26,7 @@ class Machine:
     """Compiled programs by operator.
 
     Args:
-        lanes: How many networks may share a call, descending, ending in 1.
+        lanes: How many networks may share a call, descending.
         threads: That compile at once.
     """
 
@@ -68,20 +68,22 @@ class Machine:
         op = networks[group[0][0]].operators[group[0][1]]
         kernel, bias = initial.kernel(op)
         results: list[Any] = []
+        arguments = list(arguments)
         for lanes in self._split(len(group)):
+            arguments += arguments[-1:] * (len(results) + lanes - len(arguments))  # lanes to spare repeat the last
             key = (way, how, programs.signature(op), batch, lanes)
             if key not in self._programs:
                 self._programs[key] = _compile(*key)
             results += self._programs[key](kernel, bias, *arguments[len(results) : len(results) + lanes])
-        return results
+        return results[: len(group)]
 
     def _split(self, number: int) -> list[int]:
-        """Lanes of the calls that serve a group."""
+        """Lanes of the calls that serve a group; the last may have lanes to spare."""
         parts = []
         for lanes in self.lanes:
             parts += [lanes] * (number // lanes)
             number %= lanes
-        return parts
+        return parts + [self.lanes[-1]] * (number > 0)
 
 
 def _lanes(function: Callable[..., Any], number: int, kernel: Any, bias: Any, *many: Any) -> tuple[Any, ...]:

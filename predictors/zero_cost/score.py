@@ -1,6 +1,7 @@
 """`ZeroCost`: scores architectures by their networks at initialisation."""
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,12 +19,13 @@ from predictors.zero_cost.scaled import NOTHING
 from predictors.zero_cost.schedule import Lane, schedule
 from predictors.zero_cost.walk import Trace, run_backward, run_flow, run_forward
 from predictors.zero_cost.weights import Initial
-from search_spaces import Conv, GlobalPool, Linear, Network
+from search_spaces import Conv, GlobalPool, Linear, Network, Space, covering
 
 _GRADIENTS = {"plain", "snip", "grad_norm", "grasp", "fisher", "zico"}
 _JACOBIAN = {"jacov", "epe_nas"}
 _MIX = 0.01  # Zen-NAS's perturbation
-_LANES = {"cpu": (1,), "gpu": (16, 4, 1)}
+_CHUNK = 4  # lanes that a chunk has networks for: a fifth of them has the same operation on an edge
+_LANES = {"cpu": (1,), "gpu": (16, 4)}
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,10 @@ class ZeroCost:
         labels: Their classes `[2 * batch]`.
         batch: Images in a batch; 64 as published.
         seed: Of the weights and of zen's noise.
-        lanes: Networks that share a call, descending, ending in 1; by default what suits the platform.
+        lanes: Networks that share a call, descending; by default what suits the platform.
+
+    Attributes:
+        compile_seconds: Spent compiling so far.
 
     Example:
         >>> from search_spaces import get_space
@@ -73,6 +78,7 @@ class ZeroCost:
         if unknown := [name for name in proxies if name not in PROXIES]:
             raise ValueError(f"Proxy {unknown[0]!r} is unknown; choose out of: {', '.join(PROXIES)}.")
         self.proxies = tuple(proxies)
+        self.compile_seconds = 0.0
         self._needed = needed(self.proxies)
         self._streams = 2 if "zico" in self._needed else 1
         if batch < 2:
@@ -99,10 +105,42 @@ class ZeroCost:
             networks: The networks.
             report: Called with the number of networks done and all.
         """
+        return self._scores([self._row(n, e) for n, e in zip(networks, self._run(networks, report), strict=True)])
+
+    def nodes(
+        self,
+        networks: Sequence[Network],
+        names: Sequence[str],
+        report: Callable[[int, int], None] = lambda done, total: None,
+    ) -> np.ndarray:
+        """Statistics of single operators, what ParZC learns from.
+
+        Args:
+            networks: The networks.
+            names: Operators, see `node_names`.
+            report: Called with the number of networks done and all.
+
+        Returns:
+            `[n, names, 3]`: snip, norm of the gradient, logarithm of the synaptic flow; nan where a network lacks
+            the operator or nothing reaches it. The judge must have been made for snip and synflow.
+        """
+        if missing := {"snip", "synflow"} - self._needed:
+            raise ValueError(f"proxies (={self.proxies}) must include {sorted(missing)} for node statistics.")
+        found = np.full((len(networks), len(names), 3), np.nan)
+        place = {name: i for i, name in enumerate(names)}
+        for row, entry in zip(found, self._run(networks, report), strict=True):
+            for name, sums in entry["sums"].items():
+                row[place[name], :2] = float(sums.snip), float(np.sqrt(sums.square))
+            for name, flow in entry["flows"].items():
+                row[place[name], 2] = float(flow) if flow > NOTHING / 2 else np.nan
+        return found
+
+    def _run(self, networks: Sequence[Network], report: Callable[[int, int], None]) -> list[dict[str, Any]]:
+        """What the passes leave behind, of every network."""
         shape = self._images[0].shape[1:]
         if wrong := [n for n in networks if (n.size, n.size, n.in_channels) != shape]:
             raise ValueError(f"Network {wrong[0].name!r} takes {wrong[0].size} px, the images are {shape}.")
-        chunk = 2 * self._lanes[0] if self._lanes[0] > 1 else 1
+        chunk = _CHUNK * self._lanes[0] if self._lanes[0] > 1 else 1
         chunks = [networks[i : i + chunk] for i in range(0, len(networks), chunk)]
         schedules = [schedule(part) for part in chunks]
         groups = {
@@ -110,11 +148,16 @@ class ZeroCost:
             for part, plan in zip(chunks, schedules, strict=True)
             for g in plan
         }
+        start = time.perf_counter()
         self._machine.prepare(groups, self._passes)
-        rows: list[dict[str, float]] = []
+        self.compile_seconds += time.perf_counter() - start
+        entries: list[dict[str, Any]] = []
         for part, plan in zip(chunks, schedules, strict=True):
-            rows += self._chunk(part, plan)
-            report(len(rows), len(networks))
+            entries += self._chunk(part, plan)
+            report(len(entries), len(networks))
+        return entries
+
+    def _scores(self, rows: list[dict[str, float]]) -> Scores:
         raw = {name: np.array([row[name] for row in rows], dtype=np.float64) for name in sorted(self._needed)}
         failures = {name: int((~np.isfinite(values)).sum()) for name, values in raw.items()}
         finite = {name: _worst_where_not_finite(name, values) for name, values in raw.items()}
@@ -150,8 +193,8 @@ class ZeroCost:
             passes.append((Pass(), 1, True))
         return passes
 
-    def _chunk(self, networks: Sequence[Network], groups: list[list[Lane]]) -> list[dict[str, float]]:
-        """Scores of a few networks: all passes are dispatched before the first result is read."""
+    def _chunk(self, networks: Sequence[Network], groups: list[list[Lane]]) -> list[dict[str, Any]]:
+        """A few networks: all passes are dispatched before the first result is read."""
         found: list[dict[str, Any]] = [{} for _ in networks]
         for how, _, back in self._passes:
             if how is None:
@@ -163,7 +206,7 @@ class ZeroCost:
                 self._data(networks, groups, found, back)
             else:
                 self._flow_with_norm(networks, groups, found)
-        return [self._row(n, e) for n, e in zip(networks, jax.device_get(found), strict=True)]
+        return jax.device_get(found)
 
     def _data(
         self, networks: Sequence[Network], groups: list[list[Lane]], found: list[dict[str, Any]], back: bool
@@ -203,14 +246,15 @@ class ZeroCost:
         ends = [(jnp.ones_like(t.values[len(n.operators)][0]),) for n, t in zip(networks, traces, strict=True)]
         run_backward(self._machine, Pass(), self._absolute, networks, groups, traces, ends)
         for entry, trace in zip(found, traces, strict=True):
-            entry["flow_bn"] = [s.snip for s in trace.sums]
+            entry["flow_bn"] = [s.snip for s in trace.sums.values()]
 
     def _row(self, network: Network, entry: dict[str, Any]) -> dict[str, float]:
         """All scores of one network, nan or infinite where they cannot be computed."""
         kernels = [op for op in network if isinstance(op, Conv | Linear)]
         row = {"params": float(network.params), "flops": float(network.macs)}
         row["l2_norm"] = float(sum(self._default.norm(op) for op in kernels))
-        if sums := entry.get("sums"):
+        if by_name := entry.get("sums"):
+            sums = by_name.values()
             row |= {
                 "plain": float(sum(float(s.plain) for s in sums)),
                 "snip": float(sum(float(s.snip) for s in sums)),
@@ -226,12 +270,19 @@ class ZeroCost:
         if entry.get("code") is not None:
             row["nwot"] = measures.nwot(entry["code"])
         if "flows" in entry:
-            row["synflow"] = measures.log_sum([float(f) for f in entry["flows"]], NOTHING)
+            row["synflow"] = measures.log_sum([float(f) for f in entry["flows"].values()], NOTHING)
         if "flow_bn" in entry:
             row["synflow_bn"] = float(sum(float(f) for f in entry["flow_bn"]))
         if "change" in entry:
             row["zen"] = measures.zen(float(entry["change"]), [float(v) for v in entry["variances"]])
         return {name: row.get(name, float("nan")) for name in self._needed}
+
+
+def node_names(space: Space) -> list[str]:
+    """Names of all operators with weights that networks of a space can have, in order of execution."""
+    networks = [space.network(arch) for arch in covering(space)]
+    operators = (networks[n].operators[i] for group in schedule(networks) for n, i in group[:1])
+    return list(dict.fromkeys(op.name for op in operators if isinstance(op, Conv | Linear)))
 
 
 def last_map(network: Network) -> int:

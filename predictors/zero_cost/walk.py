@@ -26,7 +26,7 @@ class Trace:
         products: Bundle that the kernel of an operator made.
         code: Agreement of binary codes, summed over the activations `[n, n]`.
         variances: Mean variance that each batch norm removed.
-        sums: By operator, from the way back.
+        sums: By operator's name, from the way back.
         image: Cotangent of the image.
     """
 
@@ -34,7 +34,7 @@ class Trace:
     products: dict[int, Any] = field(default_factory=dict)
     code: Any = None
     variances: list[Array] = field(default_factory=list)
-    sums: list[Sums] = field(default_factory=list)
+    sums: dict[str, Sums] = field(default_factory=dict)
     image: Any = None
 
 
@@ -137,9 +137,9 @@ def run_backward(
         results = machine.run("backward", how, batch, initial, networks, group, arguments)
         for (n, i), (inputs, sums) in zip(group, results, strict=True):
             traces[n].values.pop(i + 1)
-            if sums is not None:
-                traces[n].sums.append(sums)
             op = networks[n].operators[i]
+            if sums is not None:
+                traces[n].sums[op.name] = sums
             inputs += (ends[n, i],) * (len(op.inputs) - len(inputs))
             for v, cotangent in zip(op.inputs, inputs, strict=True):
                 pending[n][v] = _add(pending[n][v], cotangent) if v in pending[n] else cotangent
@@ -149,8 +149,8 @@ def run_backward(
 
 def run_flow(
     machine: Machine, initial: Initial, networks: Sequence[Network], groups: Sequence[Sequence[Lane]]
-) -> list[list[Array]]:
-    """Logarithm of the synaptic flow through every kernel of every network that it reaches."""
+) -> list[dict[str, Array]]:
+    """Logarithm of the synaptic flow through every kernel that it reaches, by operator's name, of every network."""
     jnp = jax.numpy
     values: list[dict[int, Any]] = []
     for network in networks:
@@ -165,7 +165,7 @@ def run_flow(
     for n, network in enumerate(networks):
         last = len(network.operators)
         pending.append({last: (jnp.ones_like(values[n][last][0]), jnp.zeros(()))})
-    flows: list[list[Array]] = [[] for _ in networks]
+    flows: list[dict[str, Array]] = [{} for _ in networks]
     for group in reversed(groups):
         group = [(n, i) for n, i in group if i + 1 in pending[n]]
         if not group:
@@ -176,7 +176,7 @@ def run_flow(
         results = machine.run("backward", None, 1, initial, networks, group, arguments)
         for (n, i), (inputs, flow) in zip(group, results, strict=True):
             if flow is not None:
-                flows[n].append(flow)
+                flows[n][networks[n].operators[i].name] = flow
             for v, cotangent in zip(networks[n].operators[i].inputs, inputs, strict=True):
                 pending[n][v] = _add_scaled(pending[n][v], cotangent) if v in pending[n] else cotangent
     return flows
