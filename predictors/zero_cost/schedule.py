@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
-from search_spaces import Network
+from search_spaces import Conv, Network, Operator, Sum
 
 Lane = tuple[int, int]  # which network, which of its operators
 
@@ -45,3 +46,22 @@ def schedule(networks: Sequence[Network]) -> list[list[Lane]]:
                 if not waiting[n][reader]:
                     add(n, reader)
     return groups
+
+
+def unfused(network: Network) -> Network:
+    """The same network with every addition and activation after a convolution as an operator of its own.
+
+    Fewer kinds of operators are then more often equal among networks.
+    """
+    operators: list[Operator] = []
+    place = {0: 0}
+    for i, op in enumerate(network.operators, 1):
+        inputs = tuple(place[v] for v in op.inputs)
+        if isinstance(op, Conv) and op.norm and (op.activation != "none" or len(inputs) == 2):
+            operators.append(replace(op, inputs=inputs[:1], activation="none"))
+            parts = (len(operators), *inputs[1:])
+            operators.append(Sum(f"{op.name}.join", parts, *op.out_shape[:2], op.activation))
+        else:
+            operators.append(replace(op, inputs=inputs))
+        place[i] = len(operators)
+    return replace(network, operators=tuple(operators))

@@ -16,7 +16,7 @@ from predictors.zero_cost.machine import Machine
 from predictors.zero_cost.programs import Pass
 from predictors.zero_cost.proxies import PROXIES, VOTERS, needed
 from predictors.zero_cost.scaled import NOTHING
-from predictors.zero_cost.schedule import Lane, schedule
+from predictors.zero_cost.schedule import Lane, schedule, unfused
 from predictors.zero_cost.walk import Trace, run_backward, run_flow, run_forward
 from predictors.zero_cost.weights import Initial
 from search_spaces import Conv, GlobalPool, Linear, Network, Space, covering
@@ -140,7 +140,9 @@ class ZeroCost:
         shape = self._images[0].shape[1:]
         if wrong := [n for n in networks if (n.size, n.size, n.in_channels) != shape]:
             raise ValueError(f"Network {wrong[0].name!r} takes {wrong[0].size} px, the images are {shape}.")
-        chunk = _CHUNK * self._lanes[0] if self._lanes[0] > 1 else 1
+        chunk = 1
+        if self._lanes[0] > 1:
+            chunk, networks = _CHUNK * self._lanes[0], [unfused(network) for network in networks]
         chunks = [networks[i : i + chunk] for i in range(0, len(networks), chunk)]
         schedules = [schedule(part) for part in chunks]
         groups = {
