@@ -3,6 +3,7 @@
 `spread` is how unsure the model is of each prediction, up to a factor that calibration finds.
 """
 
+import warnings
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -59,13 +60,16 @@ class GaussianProcess:
 
     def fit(self, X: np.ndarray, y: np.ndarray) -> "GaussianProcess":
         """Learns."""
+        from sklearn.exceptions import ConvergenceWarning
         from sklearn.gaussian_process import GaussianProcessRegressor
         from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
         kernel = ConstantKernel(1.0, (1e-2, 1e3)) * Matern(np.sqrt(X.shape[1]), (0.3, 300.0), nu=1.5)
-        kernel = kernel + WhiteKernel(0.05, (1e-4, 1.0))
+        kernel = kernel + WhiteKernel(0.05, (1e-5, 1.0))
         some = np.random.default_rng(self.seed).permutation(len(y))[: self.rows]
-        self.model_ = GaussianProcessRegressor(kernel).fit(X[some], y[some])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # a width at its bound is an answer too
+            self.model_ = GaussianProcessRegressor(kernel).fit(X[some], y[some])
         if len(y) > self.rows:
             self.model_ = GaussianProcessRegressor(self.model_.kernel_, optimizer=None).fit(X, y)
         return self

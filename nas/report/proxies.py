@@ -77,7 +77,8 @@ def heat_map(names: list[str], matrix: np.ndarray) -> str:
             text = f"{value:.2f}" if known else "-"
             cells.append(
                 f'<rect x="{x}" y="{y}" width="{_CELL}" height="{_CELL}" fill="{colour}"><title>{names[i]}, '
-                f'{names[j]}: {text}</title></rect><text x="{x + _CELL / 2}" y="{y + 21}" text-anchor="middle">{text}</text>'
+                f"{names[j]}: {text}</title></rect>"
+                f'<text x="{x + _CELL / 2}" y="{y + 21}" text-anchor="middle">{text}</text>'
             )
         cells.append(f'<text x="{left - 6}" y="{i * _CELL + 21}" text-anchor="end">{names[i]}</text>')
     below = [
