@@ -8,6 +8,7 @@ from nas.commands.export import export
 from nas.commands.listing import devices, spaces
 from nas.commands.profile import profile
 from nas.commands.report import report
+from nas.commands.score import score
 from nas.commands.search import search
 from nas.commands.train import train
 
@@ -19,5 +20,5 @@ app = typer.Typer(
     add_completion=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (spaces, describe, devices, profile, train, search, export, report, demo):
+for command in (spaces, describe, devices, profile, score, train, search, export, report, demo):
     app.command()(command)

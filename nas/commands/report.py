@@ -13,12 +13,21 @@ def report(
     run: RunFolder,
     out: Annotated[Path | None, typer.Option("--out", help="HTML file; report.html in the run by default.")] = None,
     picture: Annotated[Path | None, typer.Option("--picture", help="Also the front as .png or .svg.")] = None,
+    proxies: Annotated[
+        bool, typer.Option("--proxies", help="RUN is a file of `nas score --json`: a page about these scores.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Write one self-contained HTML page: the front, its networks' layers, and the conditions of every number.
 
     Example: nas report runs/c10 --picture front.png
     """
+    if proxies:
+        from nas.report.proxies import write_proxy_report
+
+        page = {"report": str(write_proxy_report(run, out))}
+        emit_json(page) if json else print(page["report"])
+        return
     from nas.report.page import write_report
     from nas.report.picture import write_picture
 

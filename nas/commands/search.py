@@ -1,11 +1,12 @@
 """`nas search`: the Pareto front of a trained supernet on a device."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
-from nas.commands.options import DEFAULT_DEVICE, DeviceName, Json, RunFolder, Seed
+from nas.commands.options import DEFAULT_DEVICE, DeviceName, Json, RunFolder, Seed, SpaceOptions
 from nas.console import emit_json, print_table
 
 
@@ -31,6 +32,12 @@ def search(
     table: Annotated[Path | None, typer.Option("--table", help="Latency table; by default the one profiled.")] = None,
     workers: Annotated[int | None, typer.Option("--workers", help="Ray workers; 0 for none.", min=0)] = None,
     ray_address: Annotated[str | None, typer.Option("--ray-address", help="Ray cluster; local by default.")] = None,
+    accuracy: Annotated[
+        Literal["supernet", "zero-cost"],
+        typer.Option("--accuracy", help="zero-cost: no training at all; RUN is then a space or a run."),
+    ] = "supernet",
+    data: Annotated[str, typer.Option("--data", help="Images for --accuracy zero-cost.")] = "fashion-mnist-6k",
+    option: SpaceOptions = None,
     storage: Annotated[str | None, typer.Option("--storage", help="Optuna storage URL; SQLite by default.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget an earlier search with these settings.")] = False,
     seed: Seed = 0,
@@ -41,8 +48,13 @@ def search(
     Every network that is reported has been measured whole on the device; one that breaks the
     limit there is not reported as meeting it.
 
+    With --accuracy zero-cost nothing is trained: architectures are ranked by zero-cost proxies.
+
     Example: nas search runs/c10 --device local-cpu-1t --limit-ms 5
     """
+    if accuracy == "zero-cost":
+        zero_cost(run, device, limit_ms, evaluations, measured, table, data, option or (), seed, json)
+        return
     from nas.search_run import SearchSettings, search_run
 
     settings = SearchSettings(
@@ -63,6 +75,49 @@ def search(
         emit_json(document)
         return
     print_front(document)
+
+
+def zero_cost(
+    run: Path,
+    device: str,
+    limit_ms: float | None,
+    evaluations: int,
+    measured: int,
+    table: Path | None,
+    data: str,
+    option: Sequence[str],
+    seed: int,
+    json: bool,
+) -> None:
+    """The front of proxy vote and latency."""
+    from nas.score_run import scored_space
+    from nas.spaces import parse_options
+    from nas.zero_cost_search import ZeroCostSettings, zero_cost_search
+    from supernets.data import load_dataset
+
+    images = load_dataset(data, seed=seed)
+    space = scored_space(str(run), parse_options(str(run), option), images)
+    settings = ZeroCostSettings(device, limit_ms, evaluations, measured=measured, seed=seed)
+    document = zero_cost_search(space, images, settings, table)
+    if json:
+        emit_json(document)
+        return
+    print_table(
+        f"Front on {document['device']} without training: {document['evaluations']} architectures scored on "
+        f"{document['data']}",
+        ("architecture", "vote %", "ms measured", "ms predicted", "M MACs", "k params"),
+        [
+            (
+                entry["arch"],
+                f"{entry['vote_percent']:.1f}",
+                f"{entry['latency_ms']['median']:.3f}",
+                f"{entry['predicted_latency_ms']['median']:.3f}",
+                f"{entry['macs'] / 1e6:.2f}",
+                f"{entry['params'] / 1e3:.0f}",
+            )
+            for entry in document["front"]
+        ],
+    )
 
 
 def print_front(document: dict[str, Any]) -> None:

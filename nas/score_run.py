@@ -1,0 +1,146 @@
+"""Scoring architectures without training."""
+
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nas.console import progress
+from nas.errors import UserError
+from nas.runs import Run
+from nas.train_run import space_for
+from search_spaces import SPACES, Network, Space, get_space
+
+if TYPE_CHECKING:
+    from predictors.zero_cost import Scores
+    from supernets.data import Dataset
+
+DEFAULT_PROXIES = ("vote", "synflow", "jacov", "snip", "nwot", "params", "flops")
+DEFAULT_BATCH = 64  # as published
+
+
+def scored_space(name: str, options: dict[str, object], data: "Dataset") -> Space:
+    """The space of that name or run folder; classes, and where it has them channels and sizes, follow the data."""
+    if name not in SPACES and (Path(name) / "config.json").exists():
+        if options:
+            raise UserError(f"Options {sorted(options)} do not go with run {name!r}, whose space is fixed.")
+        return Run.open(Path(name)).space
+    if name in SPACES and "resolutions" in inspect.signature(SPACES[name]).parameters:
+        return space_for(name, data, options)
+    get_space(name, **options)  # refuses an unknown name or option
+    return get_space(name, **{"num_classes": data.num_classes} | options)
+
+
+def read_archs(path: Path, space: Space) -> np.ndarray:
+    """Genotypes `[n, genes]` of a file with one architecture text a line; empty lines do not count.
+
+    Raises:
+        UserError: naming the line that is no architecture of the space.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"Cannot read architectures from {str(path)!r} ({error}); give a text file.") from error
+    rows = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            rows.append(space.parse(line))
+        except ValueError as error:
+            raise UserError(f"{path}, line {number}: {error}") from error
+    if not rows:
+        raise UserError(f"{str(path)!r} has no architectures; write one text a line, see `nas describe {space.name}`.")
+    return np.array(rows, dtype=np.int64)
+
+
+def check_proxies(names: Sequence[str]) -> tuple[str, ...]:
+    """The names, if all are proxies."""
+    from predictors.zero_cost.proxies import PROXIES
+
+    if unknown := [name for name in names if name not in PROXIES]:
+        raise UserError(f"Proxy {unknown[0]!r} is unknown; choose out of: {', '.join(PROXIES)}.")
+    if not names:
+        raise UserError(f"--proxies names none; choose out of: {', '.join(PROXIES)}.")
+    return tuple(dict.fromkeys(names))
+
+
+def score_population(
+    space: Space, X: np.ndarray, proxies: Sequence[str], data: "Dataset", *, batch: int = DEFAULT_BATCH, seed: int = 0
+) -> "Scores":
+    """Scores genotypes `[n, genes]` on the training images of a data set.
+
+    Networks of several resolutions are scored on the same images at their own size. Grey images
+    are repeated for networks that take colour.
+    """
+    from predictors.zero_cost import Scores, ZeroCost
+    from predictors.zero_cost.measures import vote
+    from predictors.zero_cost.proxies import VOTERS, needed
+
+    wanted = needed(tuple(proxies))
+    count = batch * (2 if "zico" in wanted else 1)
+    if count > len(data.train_images):
+        raise UserError(f"{data.name} has {len(data.train_images)} training images, the proxies need {count}.")
+    chosen = np.random.default_rng(seed).permutation(len(data.train_images))[:count]
+    networks = [space.network(x) for x in X]
+    sizes = np.array([network.size for network in networks])
+    values = {name: np.zeros(len(X)) for name in wanted}
+    failures = dict.fromkeys(proxies, 0)
+    done = 0
+    with progress(f"score {len(X)} architectures of {space.name}") as update:
+        for size in np.unique(sizes):
+            rows = np.flatnonzero(sizes == size)
+            images = _images(data, chosen, int(size), networks[rows[0]])
+            judge = ZeroCost(sorted(wanted), images, data.train_labels[chosen], batch=batch, seed=seed)
+
+            def report(n: int, total: int, before: int = done) -> None:
+                update(before + n, len(X), "")
+
+            scores = judge.score([networks[i] for i in rows], report)
+            for name in wanted:
+                values[name][rows] = scores.values[name]
+                failures[name] = failures.get(name, 0) + scores.failures[name]
+            done += len(rows)
+    if "vote" in proxies:
+        values["vote"], failures["vote"] = vote([values[name] for name in VOTERS]), 0
+    return Scores({p: values[p] for p in proxies}, {p: failures[p] for p in proxies})
+
+
+def _images(data: "Dataset", chosen: np.ndarray, size: int, network: Network) -> np.ndarray:
+    from supernets.images import prepare
+
+    images = np.asarray(prepare(data.train_images[chosen], data.mean, data.std, size=size))
+    if network.in_channels == 3 and data.channels == 1:
+        return np.repeat(images, 3, axis=3)
+    if network.in_channels != data.channels:
+        raise UserError(f"{data.name} has {data.channels} channels, {network.name} takes {network.in_channels}.")
+    return images
+
+
+def score_document(
+    space: Space, X: np.ndarray, scores: "Scores", data: "Dataset", batch: int, seed: int
+) -> dict[str, Any]:
+    """What `nas score` prints: the scores in the order asked, and how they were made."""
+    from predictors.zero_cost.proxies import PROXIES
+
+    return {
+        "space": space.name,
+        "data": data.name,
+        "batch_size": batch,
+        "seed": seed,
+        "proxies": {
+            name: {
+                "formula": PROXIES[name].formula,
+                "source": PROXIES[name].source,
+                "higher_is_better": PROXIES[name].higher_is_better,
+                "failures": scores.failures[name],
+            }
+            for name in scores.values
+        },
+        "scores": [
+            {"arch": space.to_text(x), **{name: float(values[i]) for name, values in scores.values.items()}}
+            for i, x in enumerate(X)
+        ],
+    }
