@@ -43,6 +43,7 @@ class Latency:
         p90_ms: 90 % of the calls were faster.
         runs: Recorded calls.
         error_ms: Half width of the 95 % confidence interval of the median.
+        speed: Factor that reference networks brought the times to their speed by; 1 for none.
     """
 
     median_ms: float
@@ -50,11 +51,12 @@ class Latency:
     p90_ms: float
     runs: int
     error_ms: float = 0.0
+    speed: float = 1.0
 
     def scaled(self, factor: float) -> "Latency":
         """The same on a machine that is slower by that factor."""
         times = (self.median_ms * factor, self.p10_ms * factor, self.p90_ms * factor)
-        return Latency(*times, self.runs, self.error_ms * factor)
+        return Latency(*times, self.runs, self.error_ms * factor, self.speed * factor)
 
 
 @dataclass(frozen=True, slots=True)
