@@ -285,7 +285,7 @@ class Bench:
     def __call__(self, task: dict, report: Callable[[float], None]) -> dict:
         """Record of a task: see `trace` for kind "trace", and `_time` for kind "time"."""
         if task["kind"] == "trace":
-            models = [self._load(i) for i in task["models"]]
+            models = [self._load(i) for i in [*task["models"], *task["anchors"]]]
             return {"profiles": trace(models, self._settings, task["rounds"], task["calls"])}
         return self._time(task, report)
 

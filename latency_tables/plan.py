@@ -28,9 +28,9 @@ class Plan:
     Attributes:
         device: Where and how.
         models: Networks, `onnx.ModelProto`s, or paths of ONNX files.
-        tasks: As `device_side.Bench` takes them: "name", "kind" and "models" (positions), then for
-            kind "trace" "rounds" and "calls", for kind "time" "anchors", "copies", "tolerance",
-            "rounds", "seconds" and "seed".
+        tasks: As `device_side.Bench` takes them: "name", "kind", "models" and "anchors" (positions), then
+            for kind "trace" "rounds" and "calls", for kind "time" "copies", "tolerance", "rounds",
+            "seconds" and "seed".
     """
 
     device: Device

@@ -44,35 +44,47 @@ class Study:
         timed: Networks measured whole; the first two are always fitted on.
         device: Where.
         about: Metadata of the table: "space", "resolutions", "fit", "held_out", "seed".
+        unseen: Networks measured whole whose kernels are not measured: they judge predictors of kernels.
+        reference: Anchors of an earlier table, to whose speed this one is brought.
     """
 
     traced: tuple[Network, ...]
     timed: tuple[Network, ...]
     device: Device
     about: Mapping[str, Any]
+    unseen: tuple[Network, ...] = ()
+    reference: Anchors = Anchors()
+
+    @property
+    def whole(self) -> tuple[Network, ...]:
+        """All networks that are measured whole."""
+        return (*self.timed, *self.unseen)
 
     @property
     def anchors(self) -> list[int]:
-        """Positions in `timed` of the networks that run in every round."""
+        """Positions in `whole`, or behind its end for those of `reference`, of the networks in every round."""
+        if self.reference.networks:
+            return [len(self.whole) + i for i in range(len(self.reference.networks))]
         return spread([network.macs for network in self.timed])
 
     def plan(self) -> Plan:
         """The tasks that measure it."""
-        offset = len(self.traced)
+        offset, parts = len(self.traced), batches(self.traced)
+        anchors = [offset + i for i in self.anchors]
         tasks: list[dict[str, Any]] = [
             {
                 "name": f"kernels {start}",
                 "kind": "trace",
                 "models": list(range(start, start + len(batch))),
+                "anchors": anchors if len(parts) > 1 else [],
                 "rounds": _TRACE_ROUNDS,
                 "calls": _TRACE_CALLS,
             }
-            for batch, start in batches(self.traced)
+            for batch, start in parts
         ]
-        for task in time_tasks(self.timed, batches(self.timed), self.anchors, _EFFORT, self.about["seed"]):
-            moved = {key: [offset + i for i in task[key]] for key in ("models", "anchors")}
-            tasks.append({**task, **moved})
-        return Plan(self.device, [*self.traced, *self.timed], tasks)
+        for task in time_tasks(self.whole, batches(self.whole), self.anchors, _EFFORT, self.about["seed"]):
+            tasks.append({**task, "models": [offset + i for i in task["models"]], "anchors": anchors})
+        return Plan(self.device, [*self.traced, *self.whole, *self.reference.networks], tasks)
 
 
 def profile(
@@ -160,7 +172,8 @@ def run_study(
         clock(name, 1.0)
     kernels = _kernels([journal[name] for name, task in tasks.items() if task["kind"] == "trace"])
     timed = [journal[name] for name, task in tasks.items() if task["kind"] == "time"]
-    latencies = same_speed([([Latency(*v) for v in r["latencies"]], r["anchors"]) for r in timed])
+    measured = [([Latency(*v) for v in r["latencies"]], r["anchors"]) for r in timed]
+    latencies = same_speed(measured, study.reference.median_ms)
     table = _table(study, header, kernels, latencies)
     table.write(path)
     journal.remove()
@@ -170,8 +183,10 @@ def run_study(
 def _digested(plan: Plan, task: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
     """What the journal keeps of a task's record."""
     if task["kind"] == "trace":
-        times = kernel_times([plan.models[i] for i in task["models"]], record.get("profiles", ()))
-        return {key: _row(values) for key, values in times.items()}
+        networks = [plan.models[i] for i in (*task["models"], *task["anchors"])]
+        profiles, anchored = record.get("profiles", ()), len(task["anchors"])
+        times, anchors = kernel_times(networks, profiles, rounds=task["rounds"], anchors=anchored)
+        return {"kernels": {key: _row(values) for key, values in times.items()}, "anchors": anchors}
     latencies, anchors = time_record(record, len(task["models"]), len(task["anchors"]))
     return {"latencies": [astuple(latency) for latency in latencies], "anchors": anchors}
 
@@ -185,16 +200,18 @@ def _table(
     counts = np.zeros((len(study.timed), len(keys)))
     for row, network in zip(counts, study.timed, strict=True):
         np.add.at(row, [column[key] for key in network.kernels], 1)
-    network_ms = np.array([latency.median_ms for latency in latencies])
+    whole_ms = [latency.median_ms for latency in latencies]
+    network_ms = np.array(whole_ms[: len(study.timed)])
     judged = np.arange(len(counts)) >= len(counts) - held_out
     # not the last ones: the machine drifts
     judged[2:] = np.random.default_rng(study.about["seed"]).permutation(judged[2:])
     kernel_ms = np.array([kernel["median_ms"] for kernel in kernels.values()])
     correction = fit_correction(keys, kernel_ms, counts[~judged], network_ms[~judged])
     predicted = correction.constant_ms + counts[judged] @ correction.cost_ms
-    anchors = Anchors(
-        tuple(study.timed[i] for i in study.anchors), tuple(latencies[i].median_ms for i in study.anchors)
-    )
+    anchors = study.reference
+    if not anchors.networks:
+        anchors = Anchors(tuple(study.timed[i] for i in study.anchors), tuple(whole_ms[i] for i in study.anchors))
+    unseen = zip(study.unseen, whole_ms[len(study.timed) :], strict=True)
     return LatencyTable(
         {
             key: KernelLatency(study.device.precision, cost_ms=float(cost), **kernel)
@@ -205,6 +222,7 @@ def _table(
             "correction": _summary(correction),
             "held_out": held_out_errors(predicted, network_ms[judged]),
             "anchors": anchors.document,
+            "unseen": [{"network": network.text, "median_ms": ms} for network, ms in unseen],
         },
     )
 
@@ -228,12 +246,16 @@ def _networks(
     return [space.network(arch) for arch in traced], [space.network(arch) for arch in archs]
 
 
-def _kernels(records: Sequence[Mapping[str, list[float]]]) -> dict[str, dict]:
-    """Rows of all kernels: median, p10, p90 (ms) and number of calls."""
+def _kernels(records: Sequence[Mapping[str, Any]]) -> dict[str, dict]:
+    """Rows of all kernels: median, p10, p90 (ms) and number of calls; batches brought to the same speed by anchors."""
+    totals = np.array([record["anchors"] for record in records])
+    factors = np.ones(len(records))
+    if totals.size:
+        factors = np.median(np.median(totals, axis=0) / totals, axis=1)
     pooled: dict[str, list[list[float]]] = {}
-    for record in records:
-        for key, row in record.items():
-            pooled.setdefault(key, []).append(row)
+    for record, factor in zip(records, factors, strict=True):
+        for key, (*times, runs) in record["kernels"].items():
+            pooled.setdefault(key, []).append([*(factor * ms for ms in times), runs])
     return {key: _pool(rows) for key, rows in pooled.items()}
 
 

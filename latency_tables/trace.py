@@ -19,30 +19,47 @@ from latency_tables.errors import TableError
 from search_spaces import Network
 
 
-def kernel_times(networks: Sequence[Network], profiles: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+def kernel_times(
+    networks: Sequence[Network], profiles: Sequence[Mapping[str, Any]], *, rounds: int, anchors: int = 0
+) -> tuple[dict[str, np.ndarray], list[float]]:
     """Milliseconds of every kernel of some networks, one number a recorded call.
+
+    The machine drifts while networks take turns: every turn's times are divided by its speed, the
+    median over the networks of their total time in it over their typical one.
 
     Args:
         networks: What was profiled.
         profiles: What `device_side.trace` returned for them.
+        rounds: Turns.
+        anchors: So many of the networks, the last ones, are there to compare batches only.
 
     Returns:
-        From an operator's key to times; operators with the same key are pooled.
+        From an operator's key to times (operators with the same key are pooled), and typical total
+        times of the anchors.
 
     Raises:
         TableError: if the profiles are not those of the networks.
     """
     if len(networks) != len(profiles):
         raise TableError(f"There are {len(profiles)} profiles of {len(networks)} networks; measure again.")
-    found: dict[str, list[np.ndarray]] = {}
-    for network, profile in zip(networks, profiles, strict=True):
-        for name, times in _operator_times(network, profile).items():
-            found.setdefault(name, []).append(times)
-    return {key: np.concatenate(times) for key, times in found.items()}
+    found = [_operator_times(*pair) for pair in zip(networks, profiles, strict=True)]
+    calls = {len(times) for own in found for times in own.values()}
+    if len(calls) != 1 or (count := calls.pop()) % rounds:
+        raise TableError(f"The profiles of {networks[0].name!r} are not of {rounds} turns each; measure again.")
+    totals = np.array([sum(own.values()) for own in found]).reshape(len(found), rounds, -1)
+    turns = np.median(totals, axis=2)  # networks x turns
+    speed = np.median(turns / np.median(turns, axis=1, keepdims=True), axis=0)
+    per_call = np.repeat(speed, count // rounds)
+    pooled: dict[str, list[np.ndarray]] = {}
+    for network, own in zip(networks[: len(networks) - anchors], found, strict=False):
+        for op in network:
+            pooled.setdefault(op.key, []).append(own[op.name] / per_call)
+    typical = np.median(turns / speed, axis=1)[len(networks) - anchors :]
+    return {key: np.concatenate(times) for key, times in pooled.items()}, typical.tolist()
 
 
 def _operator_times(network: Network, profile: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Milliseconds of every kernel in every call: the sum over its nodes, by key.
+    """Milliseconds of every operator in every call: the sum over its nodes.
 
     Nodes that ONNX Runtime left without a name (HardSwish after a matrix product becomes two such)
     run right after the operator that they belong to.
@@ -61,10 +78,7 @@ def _operator_times(network: Network, profile: Mapping[str, Any]) -> dict[str, n
         total[owner] = total.get(owner, 0.0) + us[:, i] / 1e3
     if missing := [op.name for op in network if op.name not in total]:
         raise TableError(f"The profile of {network.name!r} has no time for operator {missing[0]!r}; measure again.")
-    pooled: dict[str, list[np.ndarray]] = {}
-    for op in network:
-        pooled.setdefault(op.key, []).append(total[op.name])
-    return {key: np.concatenate(times) for key, times in pooled.items()}
+    return total
 
 
 def node_owners(optimised: bytes, network: Network) -> dict[str, str]:
