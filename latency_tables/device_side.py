@@ -3,7 +3,9 @@
 Python 3.8 or newer, numpy and onnxruntime suffice. The host imports it for local devices, sends
 it to remote ones, and puts it beside bundles, so that every device is measured by the same code:
 
-    python3 device_side.py BUNDLE.zip           # writes BUNDLE.results.zip; run again to continue
+    python3 BUNDLE.zip                      # a bundle carries this file; writes BUNDLE.results.zip
+    python3 device_side.py BUNDLE.zip       # the same; run again after an interruption to continue
+    python3 device_side.py --machine CPUExecutionProvider
 
 A bundle is read member by member into memory and never unpacked; results are JSON lines.
 """
@@ -319,7 +321,7 @@ class Bench:
         return {"latencies": rows, "anchors": rounds.median_ms[len(sessions) :].tolist()}
 
 
-def run_bundle(path: str, out: str, say: Callable[[str], None] = print) -> None:
+def run_bundle(path: str, out: str, say: Callable[[str], Any] = print) -> None:
     """Runs the tasks of a bundle that `out` does not hold yet; every finished task is on disk at once.
 
     Args:
@@ -327,13 +329,13 @@ def run_bundle(path: str, out: str, say: Callable[[str], None] = print) -> None:
         out: JSON lines: a header with the plan's digest and this machine, then a record a task.
         say: Gets a JSON line per step of progress.
     """
-    with zipfile.ZipFile(path) as bundle:
+    with zipfile.ZipFile(path) as bundle, open(out + ".lock", "w", encoding="utf-8") as lock:
+        _wait_for(lock)
         plan = json.loads(_member(bundle, "plan.json"))
         done = _finished(out, plan["digest"])
         bench = Bench(plan["settings"], lambda i: _member(bundle, f"models/{int(i)}.onnx"))
-        with open(out, "a", encoding="utf-8") as file:
+        with open(out, "a" if done else "w", encoding="utf-8") as file:
             if not done:
-                file.truncate(0)
                 _write(file, {"digest": plan["digest"], "machine": fingerprint(plan["settings"]["provider"])})
             for task in plan["tasks"]:
                 if task["name"] in done:
@@ -342,9 +344,17 @@ def run_bundle(path: str, out: str, say: Callable[[str], None] = print) -> None:
                 def report(share: float, name: str = task["name"]) -> None:
                     say(json.dumps({"task": name, "share": round(share, 4)}))
 
-                record = bench(task, report)
-                _write(file, {"name": task["name"], "record": record})
+                _write(file, {"name": task["name"], "record": bench(task, report)})
                 report(1.0)
+
+
+def _wait_for(lock: Any) -> None:
+    """Waits until no other process measures the same: one may outlive the connection that started it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows, where a lost connection ends what it started
+        return
+    fcntl.flock(lock, fcntl.LOCK_EX)
 
 
 def _member(bundle: zipfile.ZipFile, name: str) -> bytes:
@@ -373,14 +383,20 @@ def _write(file: Any, row: dict) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Runs a bundle and packs its results."""
-    if len(arguments) != 1:
+    """Runs a bundle and packs its results, or describes this machine."""
+    if len(arguments) == 2 and arguments[0] == "--machine":
+        print(json.dumps(fingerprint(arguments[1])))
+        return
+    if not arguments and zipfile.is_zipfile(sys.argv[0]):
+        arguments = [sys.argv[0]]
+    if len(arguments) != 1 or not arguments[0].endswith(".zip"):
         sys.exit("usage: python3 device_side.py BUNDLE.zip")
-    stem = arguments[0][:-4] if arguments[0].endswith(".zip") else arguments[0]
+    stem = arguments[0][: -len(".zip")]
     run_bundle(arguments[0], stem + ".results.jsonl", lambda line: print(line, flush=True))
-    with zipfile.ZipFile(stem + ".results.zip", "w", zipfile.ZIP_DEFLATED) as file:
+    with zipfile.ZipFile(stem + ".results.part", "w", zipfile.ZIP_DEFLATED) as file:
         file.write(stem + ".results.jsonl", "results.jsonl")
-    print(f"Done. Carry {stem}.results.zip back, and import it there with --import.")
+    os.replace(stem + ".results.part", stem + ".results.zip")
+    print(f"Done. Carry {stem}.results.zip back, and import it there with --import.", file=sys.stderr)
 
 
 if __name__ == "__main__":

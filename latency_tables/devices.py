@@ -39,6 +39,7 @@ class Device:
         threads: Threads inside an operator (`intra_op_num_threads`).
         batch: Images per call; latencies are milliseconds per call.
         precision: "fp32", "fp16", "int8" (QDQ) or "int8-qoperator".
+        python: The interpreter with numpy and onnxruntime on a device reached over SSH.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Device:
     threads: int = 1
     batch: int = 1
     precision: str = "fp32"
+    python: str = "python3"
 
     def __post_init__(self) -> None:
         for name in ("threads", "batch"):

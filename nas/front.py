@@ -72,12 +72,19 @@ def volume_curve(Y: np.ndarray, reference: np.ndarray, points: int = 60) -> list
 
 
 def measure_networks(
-    models: Sequence[Any], device: "Device", update: Callable[[float, float, str], None], **options: Any
+    models: Sequence[Any],
+    device: "Device",
+    update: Callable[[float, float, str], None],
+    *,
+    ray_address: str | None = None,
+    **options: Any,
 ) -> "list[Latency]":
-    """Latency of whole networks on a device, with progress shown."""
+    """Latency of whole networks on a device, here or elsewhere, with progress shown."""
     from latency_tables import measure
+    from nas.devices import executor_for
 
     def show(step: "Progress") -> None:
         update(step.done, step.total, step.stage)
 
-    return measure(models, device, progress=show, **options)
+    with executor_for(device, ray_address) as executor:
+        return measure(models, device, progress=show, executor=executor, **options)

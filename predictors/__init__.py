@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from predictors.accuracy import AccuracyPredictor, HeldOut
+    from predictors.kernels import KernelPredictor
     from predictors.latency import TableLatency
     from predictors.transfer import TransferLatency
 
@@ -16,7 +17,7 @@ _MODULES = {
     "TransferLatency": "transfer",
 }
 
-__all__ = ["AccuracyPredictor", "HeldOut", "TableLatency", "TransferLatency"]
+__all__ = ["AccuracyPredictor", "HeldOut", "KernelPredictor", "TableLatency", "TransferLatency"]
 
 
 def __getattr__(name: str) -> object:

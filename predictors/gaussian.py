@@ -5,11 +5,11 @@ maximum marginal likelihood through scikit-learn; predictions need numpy only.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-_SUBSET = 300  # rows that the length scales are fitted on
+_SUBSET, _STEPS = 220, 30  # rows that the length scales are fitted on, and steps of the optimiser
 _NAMES = ("scales", "signal", "noise", "X", "factor", "alpha", "mean")
 
 
@@ -36,7 +36,7 @@ class GaussianProcess:
         kernel = ConstantKernel(spread, (spread / 100, spread * 100)) * RBF(
             np.full(X.shape[1], 4.0), (0.3, 300.0)
         ) + WhiteKernel(spread / 20, (1e-5, max(spread, 1e-4)))
-        regressor = GaussianProcessRegressor(kernel, n_restarts_optimizer=0)
+        regressor = GaussianProcessRegressor(kernel, optimizer=_maximise)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # a length scale at its bound: a feature without effect
             regressor.fit(X[rows], y[rows] - y[rows].mean())
@@ -85,3 +85,11 @@ class GaussianProcess:
         if made.factor_.shape != (n, n) or made.alpha_.shape != (n,) or made.X_.shape[1:] != values["scales"].shape:
             raise ValueError(f"arrays of {prefix!r} do not fit together")
         return made
+
+
+def _maximise(objective: Callable[..., tuple[float, np.ndarray]], start: np.ndarray, bounds: np.ndarray) -> tuple:
+    """scikit-learn's optimiser with a limit on its steps."""
+    from scipy.optimize import minimize
+
+    found = minimize(objective, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": _STEPS})
+    return found.x, found.fun

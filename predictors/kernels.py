@@ -73,20 +73,25 @@ class KernelPredictor:
         self.errors_: dict[str, float] = {}
         for kind in sorted(set(kinds.tolist())):
             mine = kinds == kind
-            self._fit_kind(kind, X[mine], target[mine])
+            # kernels of one width are left out together: those of a new network are as new
+            groups = np.array([max(c.inputs, c.outputs) for c in configs])[mine]
+            self._fit_kind(kind, X[mine], target[mine], groups)
         self.ratio_ = self._calibrated(tables)
         return self
 
-    def _fit_kind(self, kind: str, X: np.ndarray, target: np.ndarray) -> None:
+    def _fit_kind(self, kind: str, X: np.ndarray, target: np.ndarray, groups: np.ndarray) -> None:
         if len(X) < _FEWEST:
             spread = float(np.abs(target).max()) + 0.5
             self.widths_[kind], self.errors_[kind] = spread, float(np.abs(np.expm1(target)).mean())
             return
         rng = np.random.default_rng(self.seed)
         model = GaussianProcess().fit(X, target, rng)
-        fold = rng.permutation(len(X)) % _FOLDS
+        _, group = np.unique(groups, return_inverse=True)
+        fold = (rng.permutation(group.max() + 1) % _FOLDS)[group]
         left_out = np.empty_like(target), np.empty_like(target)
-        for f in range(_FOLDS):
+        for f in np.unique(fold):
+            if (fold == f).all():
+                raise ValueError(f"Kernels of kind {kind!r} all have {groups[0]} channels; measure more networks.")
             part = GaussianProcess(model.scales_, model.signal_, model.noise_).condition(
                 X[fold != f], target[fold != f]
             )
@@ -94,7 +99,9 @@ class KernelPredictor:
                 values[fold == f] = found
         mean, deviation = left_out
         self.models_[kind] = model
-        self.widths_[kind] = float(np.quantile(np.abs(target - mean) / deviation, LEVEL))
+        # conformal: with n cases the k-th smallest has k / (n + 1) of all cases below it
+        scores, k = np.sort(np.abs(target - mean) / deviation), int(np.ceil((len(target) + 1) * LEVEL))
+        self.widths_[kind] = float(scores[min(k, len(scores)) - 1])
         self.errors_[kind] = float(np.abs(np.expm1(mean - target)).mean())
 
     def _calibrated(self, tables: Sequence[LatencyTable]) -> tuple[float, float]:
