@@ -180,14 +180,18 @@ class LatencyTable:
 
     def check_device(self, device: Device) -> None:
         """Raises TableError unless the table was measured under the conditions of `device`, here and now."""
-        measured = self.metadata["conditions"]
-        for name, value in device_fingerprint(device).items():
-            if name not in _LABELS and measured.get(name) != value:
-                raise TableError(
-                    f"The latency table was measured with {name} = {measured.get(name)!r} (device "
-                    f"{measured.get('device')!r}), here it is {value!r}. "
-                    f"Run `nas profile {self.metadata['space']['name']} --device {device.name}`."
-                )
+        check_conditions(self.metadata["conditions"], device, self.metadata["space"]["name"])
+
+
+def check_conditions(measured: Mapping[str, Any], device: Device, space: str) -> None:
+    """Raises TableError unless these conditions are those of `device`, here and now."""
+    for name, value in device_fingerprint(device).items():
+        if name not in _LABELS and measured.get(name) != value:
+            raise TableError(
+                f"The latency table was measured with {name} = {measured.get(name)!r} (device "
+                f"{measured.get('device')!r}), here it is {value!r}. "
+                f"Run `nas profile {space} --device {device.name}`."
+            )
 
 
 def _schema() -> "pa.Schema":

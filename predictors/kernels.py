@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from latency_tables import LatencyTable, Prediction, TableError
+from latency_tables import Device, LatencyTable, Prediction, TableError
+from latency_tables.table import check_conditions
 from predictors.gaussian import GaussianProcess
 from predictors.kernel_features import KernelConfig
 from predictors.roofline import Roofline
@@ -156,6 +157,10 @@ class KernelPredictor:
 
     def _sum(self, network: Network) -> float:
         return self.constant_ms_ + float(self.predict(network.kernels).sum())
+
+    def check_device(self, device: Device) -> None:
+        """Raises TableError unless the kernels were measured under the conditions of `device`, here and now."""
+        check_conditions(self.conditions_, device, "kernels")
 
     # -- files ---------------------------------------------------------------------------------
 

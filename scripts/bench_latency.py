@@ -8,7 +8,8 @@
 
 Every piece that is measured is a file in the folder of `--state`; a piece that is there is not
 measured again. The last result of every setting is kept in benchmarks/latency.json with its
-conditions. Needs numpy, scipy, pandas, pyarrow, onnx, onnxruntime, typer and rich only.
+conditions. Needs numpy, scipy, pandas, pyarrow,
+scikit-learn, onnx, onnxruntime, typer and rich only.
 """
 
 import json
@@ -23,15 +24,21 @@ import typer
 
 from latency_tables import Anchors, Device, Effort, Latency, LatencyTable, device_fingerprint, measure, profile
 from latency_tables.device_side import make_runner
+from latency_tables.kernel_study import kernel_study
+from latency_tables.profiling import run_study
 from latency_tables.timed import timed_model
+from nas.budget import combined
 from nas.console import emit_json, print_table, say
-from search_spaces import Network, get_space, reference_network
+from predictors import KernelPredictor, TableLatency
+from search_spaces import AdditiveCost, Network, get_space, reference_network
 
 RESULT = Path(__file__).resolve().parents[1] / "benchmarks" / "latency.json"
 SPACE = get_space("ofa_mbv3")
 SIZE = 224
 OUTSIDE = ("mobilenet_v2", "mnasnet_a1", "fbnet_c", "resnet50")
+SPACE_AT_SIZE = get_space("ofa_mbv3", resolutions=SIZE)
 CHUNK = 25  # networks a piece
+LIMITS, PER_LIMIT = 10, 12
 PASSES, WATCHED = 20, 6
 EFFORT = Effort(tolerance=0.005, rounds=(10, 30), seconds=45.0)
 UNSEEN_SEED, WATCHED_SEED = 987654321, 11
@@ -83,6 +90,46 @@ def timings(found: list[Latency]) -> list[dict[str, Any]]:
     return [asdict(latency) for latency in found]
 
 
+def searched(table: LatencyTable, limits: int, each: int) -> list[tuple[float, Network]]:
+    """Limits in ms, and the networks with the most MACs out of 5,000 that are predicted to meet them."""
+    X = SPACE.sample(np.random.default_rng(5), 5000)
+    X[:, SPACE.index["resolution"]] = SPACE.cardinality[SPACE.index["resolution"]] - 1
+    X = SPACE.canonical(X)
+    alone = X * (np.arange(X.shape[1]) != SPACE.index["resolution"])  # the same in the space of one resolution
+    ms = TableLatency(table, SPACE_AT_SIZE).predict(alone)
+    macs = AdditiveCost(SPACE_AT_SIZE, lambda op: [op.macs])(alone)
+    found = []
+    for limit in np.quantile(ms, np.linspace(0.1, 0.9, limits)):
+        fitting = np.flatnonzero(ms <= limit)
+        best = fitting[np.argsort(-macs[fitting, 0])[:each]]
+        found += [(float(limit), SPACE.network(X[i])) for i in best]
+    return found
+
+
+def budget_row(folder: Path, table: LatencyTable, quick: bool) -> dict[str, Any]:
+    """Of networks searched for a limit and confirmed in two passes: how many exceed it in a third."""
+    passes = [[Latency(**row) for chunk in pieces(folder, f"budget{n}") for row in chunk] for n in range(3)]
+    chosen = searched(table, 2 if quick else LIMITS, PER_LIMIT)
+    if len(passes[2]) < len(chosen):
+        return {}
+    confirmed = combined(passes[0], passes[1])
+    ours, naive, kept = [0, 0], [0, 0], 0
+    for (limit, _), found, first, third in zip(chosen, confirmed, passes[0], passes[2], strict=True):
+        if found.upper_ms <= limit:
+            ours = [ours[0] + 1, ours[1] + (third.median_ms > limit)]
+        if first.median_ms <= limit:
+            naive = [naive[0] + 1, naive[1] + (third.median_ms > limit)]
+        kept += 1
+    return {
+        "limits": len({limit for limit, _ in chosen}),
+        "searched": kept,
+        "reported": ours[0],
+        "exceed_when_remeasured": ours[1],
+        "reported_by_one_measurement": naive[0],
+        "exceed_by_one_measurement": naive[1],
+    }
+
+
 def plain_median(network: Network, device: Device) -> float:
     """What most scripts do: one session, 10 calls of warm-up, the median of 50."""
     runner = make_runner(timed_model(network, device), device.settings)
@@ -120,8 +167,22 @@ def run(device: Device, state: State, quick: bool) -> None:
             chunk = unseen[begin : begin + CHUNK]
             options: dict[str, Any] = {"effort": EFFORT, "anchors": table.anchors, "seed": begin + (part == "second")}
             state.piece(f"{part}-{begin}", lambda c=chunk, o=options: timings(measure(c, device, **o)))
+    kernels = state.folder / "kernels.parquet"
+    few: dict[str, Any] = {"networks": 8, "unseen": 8} if quick else {}
+
+    def make_kernels() -> dict[str, Any]:
+        run_study(kernel_study(device, reference=table.anchors, **few), kernels, progress=state.report)
+        return {"done": True}
+
+    state.piece("kernels", make_kernels)
     outside = [reference_network(name) for name in OUTSIDE]
     state.piece("outside", lambda: timings(measure(outside, device, effort=EFFORT, anchors=table.anchors)))
+    chosen = searched(table, 2 if quick else LIMITS, PER_LIMIT)
+    for number in range(3):
+        for begin in range(0, len(chosen), CHUNK):
+            chunk = [network for _, network in chosen[begin : begin + CHUNK]]
+            options = {"effort": EFFORT, "anchors": table.anchors, "seed": 1000 * number + begin}
+            state.piece(f"budget{number}-{begin}", lambda c=chunk, o=options: timings(measure(c, device, **o)))
     watched = networks(WATCHED_SEED, WATCHED)
     for i in range(2 if quick else PASSES):
         state.piece(f"pass-{i}", lambda i=i: one_pass(watched, table.anchors, device, i))
@@ -181,7 +242,10 @@ def summary(folder: Path, count: int) -> dict[str, Any]:
             document["second_measurement"] = agreement(again, measured)
             document["predicted_second"] = agreement(predicted, again)
     if (folder / "outside.json").is_file():
-        document["outside"] = outside_rows(folder, table)
+        predictor, document["kernel_models"] = kernel_models(folder, table)
+        document["outside"] = outside_rows(folder, predictor)
+    if row := budget_row(folder, table, count < 100):
+        document["budget"] = row
     passes = list(pieces(folder, "pass"))
     if len(passes) > 1:
         ours = np.array([[row["median_ms"] for row in p["latencies"]] for p in passes])
@@ -194,14 +258,49 @@ def summary(folder: Path, count: int) -> dict[str, Any]:
     return document
 
 
-def outside_rows(folder: Path, table: LatencyTable) -> list[dict[str, Any]]:
-    """Reference networks: measured, and predicted with kernels that the table does not hold."""
+def outside_rows(folder: Path, predictor: KernelPredictor) -> list[dict[str, Any]]:
+    """Reference networks: measured, and predicted with models of the kernels that no table holds."""
     rows = []
     for name, row in zip(OUTSIDE, json.loads((folder / "outside.json").read_text()), strict=True):
         network = reference_network(name)
-        missing = [key for key in network.kernels if key not in table.kernels]
-        rows.append({"network": name, "measured_ms": row["median_ms"], "kernels_not_in_table": len(missing)})
+        found, ms = predictor.predict_network(network), row["median_ms"]
+        rows.append(
+            {
+                "network": name,
+                "measured_ms": ms,
+                "predicted_ms": found.median,
+                "error": found.median / ms - 1,
+                "inside_90": found.low <= ms <= found.high,
+                "kernels_predicted": sum(key not in predictor.kernels_ for key in network.kernels),
+            }
+        )
     return rows
+
+
+def kernel_models(folder: Path, table: LatencyTable) -> tuple[KernelPredictor, dict[str, Any]]:
+    """Models of kernels, and how good they are on networks none of whose kernels was measured."""
+    kernels = LatencyTable.read(folder / "kernels.parquet")
+    unseen, half = kernels.metadata["unseen"], len(kernels.metadata["unseen"]) // 2
+    part = LatencyTable(kernels.kernels, {**kernels.metadata, "unseen": unseen[:half]})
+    judged = [(Network.parse(row["network"]), row["median_ms"]) for row in unseen[half:]]
+    calibrated = KernelPredictor().fit([part])
+    found = [calibrated.predict_network(network) for network, _ in judged]
+    inside = [p.low <= ms <= p.high for p, (_, ms) in zip(found, judged, strict=True)]
+    quality = agreement(np.array([p.median for p in found]), np.array([ms for _, ms in judged]))
+    held = sorted(set(table.kernels) - set(kernels.kernels))
+    rows, truth = calibrated.predict_interval(held), np.array([table.kernels[key].cost_ms for key in held])
+    covered = (truth >= rows[:, 1]) & (truth <= rows[:, 2])
+    errors = {
+        "kernels": len(kernels.kernels),
+        "left_out_error_by_kind": calibrated.errors_,
+        "unseen_networks": quality | {"interval_covers": float(np.mean(inside))},
+        "kernels_of_the_space": {
+            "n": len(held),
+            "median_error": float(np.median(np.abs(rows[:, 0] / truth - 1))),
+            "interval_covers": float(covered.mean()),
+        },
+    }
+    return KernelPredictor().fit([kernels]), errors
 
 
 def show(documents: dict[str, dict[str, Any]]) -> None:
@@ -224,6 +323,19 @@ def show(documents: dict[str, dict[str, Any]]) -> None:
         lines.append((name, f"{document['profile_seconds']:.0f}", document["kernels"], covers, r.get("passes"), *sd))
     columns = ("setting", "profile s", "kernels", "90 % covers", "passes", "s.d. % reference", "rounds", "plain median")
     print_table("Profile and repeatability", columns, lines)
+    lines = [(name, *document["budget"].values()) for name, document in documents.items() if "budget" in document]
+    if lines:
+        columns = ("setting", "limits", "searched", "reported", "exceed", "reported by one measurement", "exceed")
+        print_table("Limits, measured again", columns, lines)
+    for name, document in documents.items():
+        if "kernel_models" in document:
+            m = document["kernel_models"]
+            u, k = m["unseen_networks"], m["kernels_of_the_space"]
+            print(
+                f"{name}: {m['kernels']} kernels of random networks; unseen networks within 10 % {u['within_10']:.0%}, "
+                f"mean error {u['mean_error']:.1%}, 90 % covers {u['interval_covers']:.0%}; {k['n']} kernels of the "
+                f"space: median error {k['median_error']:.1%}, 90 % covers {k['interval_covers']:.0%}"
+            )
     lines = [
         (name, row["network"], *(f"{v:.3f}" if isinstance(v, float) else v for v in list(row.values())[1:]))
         for name, document in documents.items()
