@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "AccuracyPredictor": "accuracy",
     "HeldOut": "accuracy",
+    "KernelPredictor": "kernels",
     "TableLatency": "latency",
     "TransferLatency": "transfer",
 }

@@ -315,18 +315,18 @@ def show(documents: dict[str, dict[str, Any]]) -> None:
                 lines.append((name, what, a["networks"], *shares, *errors, f"{a['spearman']:.4f}"))
     columns = ("setting", "against measurement", "n", "within 5 %", "within 10 %", "mean %", "max %", "Spearman")
     print_table("Unseen subnets", columns, lines)
-    lines = []
+    profiles = []
     for name, document in documents.items():
         r = document.get("repeatability", {})
         sd = [f"{100 * r[key]:.2f}" if r else "" for key in ("with_reference", "rounds_only", "plain_median")]
         covers = f"{document['interval_covers']:.0%}" if "interval_covers" in document else ""
-        lines.append((name, f"{document['profile_seconds']:.0f}", document["kernels"], covers, r.get("passes"), *sd))
+        profiles.append((name, f"{document['profile_seconds']:.0f}", document["kernels"], covers, r.get("passes"), *sd))
     columns = ("setting", "profile s", "kernels", "90 % covers", "passes", "s.d. % reference", "rounds", "plain median")
-    print_table("Profile and repeatability", columns, lines)
-    lines = [(name, *document["budget"].values()) for name, document in documents.items() if "budget" in document]
-    if lines:
-        columns = ("setting", "limits", "searched", "reported", "exceed", "reported by one measurement", "exceed")
-        print_table("Limits, measured again", columns, lines)
+    print_table("Profile and repeatability", columns, profiles)
+    budgets = [(name, *document["budget"].values()) for name, document in documents.items() if "budget" in document]
+    if budgets:
+        named = ("setting", "limits", "searched", "reported", "exceed", "reported by one measurement", "exceed")
+        print_table("Limits, measured again", named, budgets)
     for name, document in documents.items():
         if "kernel_models" in document:
             m = document["kernel_models"]
