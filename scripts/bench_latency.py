@@ -14,7 +14,7 @@ scikit-learn, onnx, onnxruntime, typer and rich only.
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -38,7 +38,8 @@ SIZE = 224
 OUTSIDE = ("mobilenet_v2", "mnasnet_a1", "fbnet_c", "resnet50")
 SPACE_AT_SIZE = get_space("ofa_mbv3", resolutions=SIZE)
 CHUNK = 25  # networks a piece
-LIMITS, PER_LIMIT = 10, 12
+LIMITS, PER_LIMIT = 10, 10
+PARTS = ("unseen", "second", "outside", "budget", "repeat")
 PASSES, WATCHED = 20, 6
 EFFORT = Effort(tolerance=0.005, rounds=(10, 30), seconds=45.0)
 UNSEEN_SEED, WATCHED_SEED = 987654321, 11
@@ -141,8 +142,8 @@ def plain_median(network: Network, device: Device) -> float:
     return float(np.median(times[10:]))
 
 
-def run(device: Device, state: State, quick: bool) -> None:
-    """Measures every piece of a device that is not there yet."""
+def run(device: Device, state: State, quick: bool, parts: Sequence[str] = PARTS) -> None:
+    """Measures every piece of a device's table and of some parts that is not there yet."""
     path = state.folder / "table.parquet"
     sizes: dict[str, Any] = {"fit": 24, "held_out": 8} if quick else {"fit": 96, "held_out": 32}
     count = 10 if quick else 100
@@ -163,29 +164,35 @@ def run(device: Device, state: State, quick: bool) -> None:
     table = LatencyTable.read(path)
     unseen = networks(UNSEEN_SEED, count)
     for part in ("unseen", "second"):
-        for begin in range(0, count, CHUNK):
+        for begin in range(0, count, CHUNK) if part in parts else ():
             chunk = unseen[begin : begin + CHUNK]
             options: dict[str, Any] = {"effort": EFFORT, "anchors": table.anchors, "seed": begin + (part == "second")}
             state.piece(f"{part}-{begin}", lambda c=chunk, o=options: timings(measure(c, device, **o)))
-    kernels = state.folder / "kernels.parquet"
+    if "outside" in parts:
+        measure_outside(device, state, table, quick)
+    chosen = searched(table, 2 if quick else LIMITS, PER_LIMIT)
+    for number in range(3):
+        for begin in range(0, len(chosen), CHUNK) if "budget" in parts else ():
+            chunk = [network for _, network in chosen[begin : begin + CHUNK]]
+            options = {"effort": EFFORT, "anchors": table.anchors, "seed": 1000 * number + begin}
+            state.piece(f"budget{number}-{begin}", lambda c=chunk, o=options: timings(measure(c, device, **o)))
+    watched = networks(WATCHED_SEED, WATCHED)
+    for i in range(2 if quick else PASSES) if "repeat" in parts else ():
+        state.piece(f"pass-{i}", lambda i=i: one_pass(watched, table.anchors, device, i))
+
+
+def measure_outside(device: Device, state: State, table: LatencyTable, quick: bool) -> None:
+    """Random networks kernel by kernel, and published networks whole."""
+    path = state.folder / "kernels.parquet"
     few: dict[str, Any] = {"networks": 8, "unseen": 8} if quick else {}
 
     def make_kernels() -> dict[str, Any]:
-        run_study(kernel_study(device, reference=table.anchors, **few), kernels, progress=state.report)
+        run_study(kernel_study(device, reference=table.anchors, **few), path, progress=state.report)
         return {"done": True}
 
     state.piece("kernels", make_kernels)
     outside = [reference_network(name) for name in OUTSIDE]
     state.piece("outside", lambda: timings(measure(outside, device, effort=EFFORT, anchors=table.anchors)))
-    chosen = searched(table, 2 if quick else LIMITS, PER_LIMIT)
-    for number in range(3):
-        for begin in range(0, len(chosen), CHUNK):
-            chunk = [network for _, network in chosen[begin : begin + CHUNK]]
-            options = {"effort": EFFORT, "anchors": table.anchors, "seed": 1000 * number + begin}
-            state.piece(f"budget{number}-{begin}", lambda c=chunk, o=options: timings(measure(c, device, **o)))
-    watched = networks(WATCHED_SEED, WATCHED)
-    for i in range(2 if quick else PASSES):
-        state.piece(f"pass-{i}", lambda i=i: one_pass(watched, table.anchors, device, i))
 
 
 def one_pass(watched: list[Network], anchors: Anchors, device: Device, seed: int) -> dict[str, Any]:
@@ -349,6 +356,7 @@ def show(documents: dict[str, dict[str, Any]]) -> None:
 def main(
     threads: str = "1",
     precision: str = "fp32",
+    parts: Annotated[str, typer.Option("--parts", help="Of these, besides the table.")] = ",".join(PARTS),
     state: Path = Path("build/bench_latency"),
     minutes: Annotated[float, typer.Option("--minutes", help="Stop after about this time.")] = 1e9,
     report: Annotated[bool, typer.Option("--report", help="Measure nothing.")] = False,
@@ -360,7 +368,7 @@ def main(
         for count in [] if report else threads.split(","):
             device = Device(f"cpu-{count}t-{precision}", threads=int(count), precision=precision)
             folder = state / (device.name + ("-quick" if quick else ""))
-            run(device, State(folder, minutes), quick)
+            run(device, State(folder, minutes), quick, parts.split(","))
             say(f"{device.name}: complete, {device_fingerprint(device)['cpu']}")
     except OutOfTimeError:
         say("Time is over; run the same command again to continue.")
