@@ -67,7 +67,7 @@ class ImportedResults:
         except (OSError, zipfile.BadZipFile, ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
             raise TableError(
                 f"{str(self.path)!r} holds no results of a bundle ({' '.join(str(error).split())[:120]}); "
-                "import the .results.zip that the device wrote."
+                "give --import the .results.zip that the device wrote."
             ) from error
 
     def machine(self, device: Device) -> dict[str, Any]:

@@ -19,7 +19,7 @@ QUANTISATION = {
 }
 PRECISIONS = tuple(QUANTISATION)
 OPTIMIZATION = "ORT_ENABLE_ALL"
-_PLACES = re.compile(r"local|bundle|ray|ssh://[\w.@:\[\]-]+")
+_PLACES = re.compile(r"local|bundle|ray|ssh://([\w.-]+@)?([\w.-]+|\[[\da-fA-F:]+\])(:[1-9]\d{0,4})?")
 _NAME = re.compile(r"\w[\w.-]{0,63}")  # names of files are made of it
 _TYPES: dict[str, type] = {"threads": int, "batch": int, "provider_options": dict}  # of TOML keys; others: str
 # Providers that run nothing by themselves: Azure's forwards whole models to a remote service.

@@ -28,6 +28,10 @@ def profile(
         Path | None, typer.Option("--out", help="Parquet file; by default in the run, or in ./tables.")
     ] = None,
     resolutions: Annotated[str | None, typer.Option("--resolutions", help="Only these, e.g. 160,192,224.")] = None,
+    networks: Annotated[
+        int | None,
+        typer.Option("--networks", help="Random networks measured whole; 128 of a space, 48 for kernels.", min=8),
+    ] = None,
     bundle: Annotated[
         Path | None, typer.Option("--bundle", help="Measure nothing: write a zip to run on the device by hand.")
     ] = None,
@@ -68,7 +72,7 @@ def profile(
     from latency_tables import get_device
 
     target = get_device(device)
-    study, path = _study(space, target, option or (), resolutions, seed)
+    study, path = _study(space, target, option or (), resolutions, networks, seed)
     path = out or path
     if bundle:
         _write_bundle(study.plan(), bundle, json=json)
@@ -87,7 +91,7 @@ KERNELS = "kernels"
 
 
 def _study(
-    space: str, device: "Device", options: Sequence[str], resolutions: str | None, seed: int
+    space: str, device: "Device", options: Sequence[str], resolutions: str | None, networks: int | None, seed: int
 ) -> "tuple[Study, Path]":
     """What to measure, and the file that its table goes to by default."""
     from latency_tables.kernel_study import kernel_study
@@ -103,10 +107,14 @@ def _study(
     if space == KERNELS:
         if options or sizes:
             raise UserError("`nas profile kernels` takes neither --option nor --resolutions; leave them out.")
-        return kernel_study(device, seed=seed), tables_folder() / f"{KERNELS}-{device.name}.parquet"
+        return kernel_study(
+            device, networks=networks or 48, seed=seed
+        ), tables_folder() / f"{KERNELS}-{device.name}.parquet"
     chosen = open_space(space, options)
     try:
-        study = space_study(chosen, device, resolutions=sizes, seed=seed)
+        held_out = (networks or 128) // 4
+        fit = (networks or 128) - held_out
+        study = space_study(chosen, device, resolutions=sizes, fit=fit, held_out=held_out, seed=seed)
     except ValueError as error:
         raise UserError(f"--resolutions: {error}") from error
     return study, table_path(chosen, device.name, Path(space))

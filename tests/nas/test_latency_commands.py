@@ -10,6 +10,7 @@ import pytest
 from tests.nas.test_bad_input import refused
 
 SPACE = ["ofa_mbv3", "-o", "width=0.1", "-o", "resolutions=8", "-o", "stem_stride=1", "-o", "num_classes=4"]
+FEW = ["--networks", 8]
 ARCH = "r8_d2-k3e3-k3e3_d2-k3e3-k3e3_d2-k3e3-k3e3_d2-k3e3-k3e3_d2-k3e3-k3e3"
 
 
@@ -30,17 +31,17 @@ def tables(tmp_path_factory):
 def profiled(tables):
     """fp32 measured here, INT8 measured from a bundle as if elsewhere."""
     folder, nas = tables
-    done = nas("profile", *SPACE, "--json")
+    done = nas("profile", *SPACE, *FEW, "--json")
     assert done.returncode == 0, done.stderr
     device = folder / "board.toml"
     device.write_text('name = "board"\nwhere = "bundle"\nprecision = "int8"\n')
     bundle = folder / "b.zip"
-    done = nas("profile", *SPACE, "--device", device, "--bundle", bundle, "--json")
+    done = nas("profile", *SPACE, *FEW, "--device", device, "--bundle", bundle, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["bytes"] == bundle.stat().st_size
     ran = subprocess.run([sys.executable, str(bundle)], capture_output=True, text=True, timeout=240)
     assert ran.returncode == 0, ran.stderr
-    done = nas("profile", *SPACE, "--device", device, "--import", folder / "b.results.zip", "--json")
+    done = nas("profile", *SPACE, *FEW, "--device", device, "--import", folder / "b.results.zip", "--json")
     assert done.returncode == 0, done.stderr
     return folder, nas, device
 
