@@ -28,6 +28,7 @@ import onnxruntime
 
 SLOW_ROUND = 1.15  # a round this much slower than the typical one is repeated
 RECORDED_MS = 4.0  # of recorded calls in a sample, about
+_NEIGHBOURS = 8  # samples before and after one that say how fast the machine was
 MAX_MEMBER_BYTES = 1 << 30
 # Instruction sets that ONNX Runtime picks its kernels by.
 _FLAGS = (
@@ -146,10 +147,12 @@ def run_rounds(
     start = time.perf_counter()
     calls = [_calls(_warm_up(runner)) for runner in runners]
     kept: list = []  # rounds x sessions, the recorded calls
+    orders: list = []  # rounds x sessions, which came when
     repeats = 0
     while True:
         row: list = [None] * len(runners)
-        for i in rng.permutation(len(runners)):
+        orders.append(rng.permutation(len(runners)))
+        for i in orders[-1]:
             row[i] = _sample(runners[i], *calls[i])
         kept.append(row)
         samples = np.array([[np.median(times) for times in r] for r in kept])
@@ -157,9 +160,10 @@ def run_rounds(
         speed = np.median(samples / np.median(samples, axis=0), axis=1)
         if speed[-1] > SLOW_ROUND * np.median(speed) and repeats < rounds[1] // 2 and not late:
             kept.pop()
+            orders.pop()
             repeats += 1
             continue
-        medians, errors = _typical(samples)
+        medians, errors = _typical(samples, np.array(orders))
         worst = float((errors / medians).max())
         enough = late or worst <= tolerance or len(kept) >= rounds[1]
         if enough and len(kept) >= rounds[0]:
@@ -169,16 +173,31 @@ def run_rounds(
     return Rounds(medians, errors, [np.concatenate(times) for times in zip(*kept)])  # noqa: B905 (Python 3.8)
 
 
-def _typical(samples: np.ndarray) -> tuple:
-    """Median over rounds with the drift of the other sessions divided out, and its error `[sessions]`."""
-    relative = samples / np.median(samples, axis=0)
-    sessions = samples.shape[1]
+def _typical(samples: np.ndarray, orders: np.ndarray) -> tuple:
+    """Median over rounds with the machine's speed divided out, and its error `[sessions]`.
+
+    The speed at a sample is the median, over the samples of *other* sessions shortly before and
+    after it, of sample over typical sample.
+
+    Args:
+        samples: Milliseconds `[rounds, sessions]`.
+        orders: Sessions in the order in which each round ran them `[rounds, sessions]`.
+    """
+    rounds, sessions = samples.shape
     if sessions > 1:
-        others = [np.median(np.delete(relative, i, axis=1), axis=1) for i in range(sessions)]
-        speed = np.stack(others, axis=1)
-        samples = samples / (speed / np.median(speed, axis=0))
+        session = orders.ravel()  # in the order of time
+        times = np.take_along_axis(samples, orders, axis=1).ravel()
+        relative = times / np.median(samples, axis=0)[session]
+        near = np.arange(len(times))[:, None] + [d for d in range(-_NEIGHBOURS, _NEIGHBOURS + 1) if d]
+        inside = (near >= 0) & (near < len(times))
+        near = np.clip(near, 0, len(times) - 1)
+        other = inside & (session[near] != session[:, None])
+        speed = np.nanmedian(np.where(other, relative[near], np.nan), axis=1)
+        times = times / (speed / np.median(speed))
+        samples = np.empty_like(samples)
+        np.put_along_axis(samples, orders, times.reshape(rounds, sessions), axis=1)
     spread = np.subtract(*np.quantile(samples, (0.75, 0.25), axis=0))
-    return np.median(samples, axis=0), 1.57 * spread / np.sqrt(len(samples))  # McGill et al.'s notches
+    return np.median(samples, axis=0), 1.57 * spread / np.sqrt(rounds)  # McGill et al.'s notches
 
 
 def _warm_up(runner: Callable[[], None]) -> float:

@@ -2,9 +2,9 @@
 
 Rounds go over all open sessions in random order. In every round a session runs a few times
 unrecorded (the first call after another network took 1.3x), then a few times recorded; the
-median of these is one sample. The speed of a round is the median, over the *other* sessions, of
-sample over typical sample; dividing by it cancels drift. Rounds much slower than usual are
-repeated. Measuring stops when every median is known to `tolerance`.
+median of these is one sample. The speed of the machine at a sample is the median, over samples of
+*other* sessions just before and after, of sample over typical sample; dividing by it cancels drift.
+Rounds much slower than usual are repeated. Measuring stops when every median is known to `tolerance`.
 
 Few models are opened several times, since the memory layout of a session alone moves its latency
 by 0.5 to 0.8 %. Many are measured in batches that fit into memory; a few networks, the anchors,
