@@ -8,19 +8,25 @@ if TYPE_CHECKING:
     from latency_tables.emit import onnx_model, operators_model
     from latency_tables.errors import DeviceError, MissingKernelError, TableError, WeightsError
     from latency_tables.int8 import quantize
-    from latency_tables.measuring import Latency, measure
+    from latency_tables.measuring import Anchors, Effort, Latency, measure
+    from latency_tables.plan import Executor, LocalExecutor, Plan
     from latency_tables.profiling import profile
     from latency_tables.progress import Progress
     from latency_tables.table import KernelLatency, LatencyTable, Prediction
 
 # Where each public name lives; modules are imported when a name of theirs is first used.
 _MODULES = {
+    "Anchors": "measuring",
     "Device": "devices",
     "DeviceError": "errors",
+    "Effort": "measuring",
+    "Executor": "plan",
     "KernelLatency": "table",
     "Latency": "measuring",
     "LatencyTable": "table",
+    "LocalExecutor": "plan",
     "MissingKernelError": "errors",
+    "Plan": "plan",
     "Prediction": "table",
     "Progress": "progress",
     "TableError": "errors",
@@ -36,12 +42,17 @@ _MODULES = {
 }
 
 __all__ = [
+    "Anchors",
     "Device",
     "DeviceError",
+    "Effort",
+    "Executor",
     "KernelLatency",
     "Latency",
     "LatencyTable",
+    "LocalExecutor",
     "MissingKernelError",
+    "Plan",
     "Prediction",
     "Progress",
     "TableError",

@@ -1,7 +1,6 @@
 """`Device`: where and how a network runs. Built-in ones, and TOML files of a user's own."""
 
 import os
-import platform
 import re
 import tomllib
 from collections.abc import Mapping
@@ -11,13 +10,17 @@ from pathlib import Path
 from latency_tables.emit import OPSET
 from latency_tables.errors import DeviceError
 
-PRECISIONS = ("fp32",)  # what tables are measured in; INT8 files are measured whole, see int8.py
+# What tables are measured in. INT8 comes in ONNX Runtime's two forms: QDQ ("int8") and QOperator.
+QUANTISATION = {
+    "fp32": "none",
+    "fp16": "none",
+    "int8": "QDQ U8S8 per channel",
+    "int8-qoperator": "QOperator U8S8 per channel",
+}
+PRECISIONS = tuple(QUANTISATION)
 OPTIMIZATION = "ORT_ENABLE_ALL"
-# Instruction sets that ONNX Runtime picks its kernels by.
-_FLAGS = (
-    *("avx", "avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8"),
-    *("asimd", "asimddp", "i8mm", "sve"),
-)
+_PLACES = re.compile(r"local|bundle|ray|ssh://([\w.-]+@)?([\w.-]+|\[[\da-fA-F:]+\])(:[1-9]\d{0,4})?")
+_NAME = re.compile(r"\w[\w.-]{0,63}")  # names of files are made of it
 _TYPES: dict[str, type] = {"threads": int, "batch": int, "provider_options": dict}  # of TOML keys; others: str
 # Providers that run nothing by themselves: Azure's forwards whole models to a remote service.
 _NO_DEVICE = ("CPUExecutionProvider", "AzureExecutionProvider")
@@ -29,12 +32,14 @@ class Device:
 
     Attributes:
         name: What the user calls it.
-        where: "local"; other places are a later matter.
+        where: "local", "ssh://user@host:port", "bundle" (carried by hand), or "ray" (a node of the
+            cluster that has the custom resource of the device's name).
         provider: ONNX Runtime's execution provider.
         provider_options: Options of that provider.
         threads: Threads inside an operator (`intra_op_num_threads`).
         batch: Images per call; latencies are milliseconds per call.
-        precision: "fp32".
+        precision: "fp32", "fp16", "int8" (QDQ) or "int8-qoperator".
+        python: The interpreter with numpy and onnxruntime on a device reached over SSH.
     """
 
     name: str
@@ -44,35 +49,59 @@ class Device:
     threads: int = 1
     batch: int = 1
     precision: str = "fp32"
+    python: str = "python3"
 
     def __post_init__(self) -> None:
         for name in ("threads", "batch"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise DeviceError(f"Device {self.name!r}: {name} (={value!r}) must be a whole number of at least 1.")
-        if self.where != "local":
-            raise DeviceError(f"Device {self.name!r}: where (={self.where!r}) must be 'local'.")
+        if not _NAME.fullmatch(self.name):
+            raise DeviceError(f"Device name {self.name[:80]!r} must be letters, digits, '.', '_' and '-' (at most 64).")
+        if not _PLACES.fullmatch(self.where):
+            raise DeviceError(
+                f"Device {self.name!r}: where (={self.where!r}) must be 'local', 'bundle', 'ray' or 'ssh://user@host'."
+            )
         if self.precision not in PRECISIONS:
             raise DeviceError(f"Device {self.name!r}: precision (={self.precision!r}) must be one of {PRECISIONS}.")
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What `device_side` needs to open a session."""
+        return {
+            "threads": self.threads,
+            "provider": self.provider,
+            "provider_options": dict(self.provider_options),
+            "batch": self.batch,
+            "optimization": OPTIMIZATION,
+        }
 
 
 def built_in_devices() -> dict[str, Device]:
     """Devices that need no description: this CPU, and every other provider of the installed ONNX Runtime."""
     import onnxruntime
 
-    devices = [Device("local-cpu-1t"), Device("local-cpu", threads=_usable_cores())]
+    cores = _usable_cores()
+    devices = [
+        Device("local-cpu-1t"),
+        Device("local-cpu", threads=cores),
+        Device("local-cpu-1t-int8", precision="int8"),
+        Device("local-cpu-int8", threads=cores, precision="int8"),
+    ]
     for provider in onnxruntime.get_available_providers():
         if provider not in _NO_DEVICE:
             name = f"local-{provider.removesuffix('ExecutionProvider').lower()}"
-            devices.append(Device(name, provider=provider, threads=_usable_cores()))
+            devices.append(Device(name, provider=provider, threads=cores))
     return {device.name: device for device in devices}
 
 
 def get_device(name_or_path: str | Path) -> Device:
-    """A built-in device by its name, or the one that a TOML file describes.
+    """A built-in device by its name, an address `ssh://user@host`, or the one that a TOML file describes.
 
     Example of a file (all but `name` may be left out):
         name = "kiosk"
+        where = "ssh://pi@kiosk.local"
+        precision = "int8"
         provider = "CPUExecutionProvider"
         threads = 2
         batch = 1
@@ -82,6 +111,8 @@ def get_device(name_or_path: str | Path) -> Device:
         DeviceError: if there is no such device or file, or the file is malformed.
     """
     text = str(name_or_path)
+    if text.startswith("ssh://"):
+        return Device(re.sub(r"[^\w.-]+", "-", text), where=text)
     if not text.endswith(".toml"):
         devices = built_in_devices()
         if text not in devices:
@@ -119,58 +150,39 @@ def _require_provider(device: Device) -> None:
     import onnxruntime
 
     available = onnxruntime.get_available_providers()
-    if device.provider not in available:
+    if device.where == "local" and device.provider not in available:
         raise DeviceError(
             f"Device {device.name!r}: provider {device.provider!r} is not in the installed ONNX Runtime, "
             f"which has: {', '.join(available)}."
         )
 
 
-def device_fingerprint(device: Device) -> dict[str, object]:
-    """The conditions that a latency depends on; a table stores them, and refuses to serve others."""
-    import onnxruntime
+def device_fingerprint(device: Device, machine: Mapping[str, object] | None = None) -> dict[str, object]:
+    """The conditions that a latency depends on; a table stores them, and refuses to serve others.
 
-    cpu, flags = _cpu()
+    Args:
+        device: The device.
+        machine: What `device_side.fingerprint` said there; asked of this machine for a local device,
+            and left out where it is not known.
+    """
+    if machine is None and device.where == "local":
+        from latency_tables import device_side
+
+        machine = device_side.fingerprint(device.provider)
     return {
         "device": device.name,
         "where": device.where,
         "provider": device.provider,
         "provider_options": dict(device.provider_options),
-        "accelerator": _accelerator(device.provider),
-        "cpu": cpu,
-        "cpu_flags": flags,
         "threads": device.threads,
         "batch": device.batch,
         "precision": device.precision,
-        "quantisation": "none",
-        "onnxruntime": onnxruntime.__version__,
+        "quantisation": QUANTISATION[device.precision],
         "optimization": OPTIMIZATION,
         "opset": OPSET,
+        **(machine or {}),
     }
 
 
 def _usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _cpu() -> tuple[str, list[str]]:
-    """Name of the CPU, and those of its instruction sets that decide which kernels run."""
-    try:
-        info = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return platform.processor() or platform.machine(), []
-    values = {k.strip(): v.strip() for k, _, v in (line.partition(":") for line in info.splitlines())}
-    name = values.get("model name") or platform.machine()
-    numbers = "/".join(values[k] for k in ("cpu family", "model", "stepping") if k in values)
-    present = set(re.split(r"\s+", values.get("flags") or values.get("Features") or ""))
-    return f"{name} ({numbers})" if numbers else name, [flag for flag in _FLAGS if flag in present]
-
-
-def _accelerator(provider: str) -> str:
-    """What ONNX Runtime calls the hardware behind a provider; empty for the CPU."""
-    import onnxruntime
-
-    if provider == "CPUExecutionProvider":
-        return ""
-    found = (d.device for d in onnxruntime.get_ep_devices() if d.ep_name == provider)
-    return "; ".join(sorted({f"{d.vendor} {d.metadata.get('Description', '')}".strip() for d in found}))

@@ -22,7 +22,7 @@ PRODUCER = "latency_tables"
 
 
 def onnx_model(
-    network: Network, weights: Mapping[str, np.ndarray] | None = None, *, batch: int | str = 1
+    network: Network, weights: Mapping[str, np.ndarray] | None = None, *, batch: int | str = 1, half: bool = False
 ) -> "onnx.ModelProto":
     """A network as an ONNX model with one input "image" `[batch, c, h, w]` and one output.
 
@@ -33,12 +33,13 @@ def onnx_model(
             ".var" where it has batch norm. Without them: fixed random numbers of a sane scale,
             for timing.
         batch: Images per call: a number, or a name such as "N" for any number (evaluation).
+        half: Weights, input and output in fp16 instead of fp32.
 
     Raises:
         WeightsError: if an array is missing or has the wrong shape.
     """
     live = network.live
-    return operators_model(live, range(len(live.operators)), weights, batch=batch)
+    return operators_model(live, range(len(live.operators)), weights, batch=batch, half=half)
 
 
 def operators_model(
@@ -47,6 +48,7 @@ def operators_model(
     weights: Mapping[str, np.ndarray] | None = None,
     *,
     batch: int | str = 1,
+    half: bool = False,
 ) -> "onnx.ModelProto":
     """Some operators of a network as a model of their own.
 
@@ -58,18 +60,19 @@ def operators_model(
         indices: Positions of the operators in `network.operators`, ascending.
         weights: As for `onnx_model`.
         batch: As for `onnx_model`.
+        half: As for `onnx_model`.
     """
     import onnx
 
     source = RandomWeights() if weights is None else Weights(weights)
-    graph = _Graph(network, source, batch)
+    graph = _Graph(network, source, batch, half)
     made = {i + 1 for i in indices}
     read = [value for i in indices for value in network.operators[i].inputs]
     inputs = [graph.declare(value) for value in dict.fromkeys(read) if value not in made]
     for i in indices:
         graph.values[i + 1] = _emit(network.operators[i], graph)
     outputs = [
-        onnx.helper.make_tensor_value_info(graph.values[v], onnx.TensorProto.FLOAT, graph.shape(v))
+        onnx.helper.make_tensor_value_info(graph.values[v], graph.number, graph.shape(v))
         for v in sorted(made.difference(read))
     ]
     proto = onnx.helper.make_graph(graph.nodes, network.name, inputs, outputs, graph.constants)
@@ -87,7 +90,10 @@ def operators_model(
 class _Graph:
     """Nodes and constants under construction; every value is named after the operator that makes it."""
 
-    def __init__(self, network: Network, weights: Weights, batch: int | str) -> None:
+    def __init__(self, network: Network, weights: Weights, batch: int | str, half: bool) -> None:
+        import onnx
+
+        self.number = onnx.TensorProto.FLOAT16 if half else onnx.TensorProto.FLOAT
         self.network, self.weights, self.batch = network, weights, batch
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
@@ -104,7 +110,7 @@ class _Graph:
         import onnx
 
         self.values[value] = self.network.operators[value - 1].name if value else "image"
-        return onnx.helper.make_tensor_value_info(self.values[value], onnx.TensorProto.FLOAT, self.shape(value))
+        return onnx.helper.make_tensor_value_info(self.values[value], self.number, self.shape(value))
 
     def node(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
         """Appends a node called like its output; returns that name."""
@@ -117,6 +123,8 @@ class _Graph:
         """Adds a constant; returns its name."""
         import onnx
 
+        if array.dtype == np.float32 and self.number == onnx.TensorProto.FLOAT16:
+            array = array.astype(np.float16)
         self.constants.append(onnx.numpy_helper.from_array(np.asarray(array, order="C"), name))
         return name
 

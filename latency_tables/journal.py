@@ -31,7 +31,7 @@ class Journal:
             for name, record in self._records.items():
                 file.write(json.dumps({"name": name, "record": record}) + "\n")
 
-    def __contains__(self, name: str) -> bool:
+    def __contains__(self, name: object) -> bool:
         return name in self._records
 
     def __getitem__(self, name: str) -> dict:

@@ -5,24 +5,86 @@ under ONNX Runtime's profiler (trace.py), and random networks are timed whole wi
 (measuring.py). The correction fitted on some of the latter is judged on the others.
 """
 
-import time
-from collections.abc import Callable, Iterable
-from dataclasses import astuple
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from latency_tables.correction import Correction, fit_correction, held_out_errors
 from latency_tables.devices import Device, device_fingerprint, get_device
 from latency_tables.journal import Journal
-from latency_tables.measuring import Effort, Latency, batches, measure_batches, same_speed
-from latency_tables.progress import Progress, ProgressCallback
+from latency_tables.measuring import (
+    Anchors,
+    Effort,
+    Latency,
+    batches,
+    same_speed,
+    spread,
+    time_record,
+    time_tasks,
+)
+from latency_tables.plan import Executor, Plan, local_executor
+from latency_tables.progress import Clock, ProgressCallback
 from latency_tables.table import KernelLatency, LatencyTable
 from latency_tables.trace import kernel_times
 from search_spaces import Architecture, Network, Space, covering
 
 _TRACE_ROUNDS, _TRACE_CALLS = 4, 8
 _EFFORT = Effort(tolerance=0.005, rounds=(10, 30), seconds=240.0)
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a table is made of: networks, and how they are measured.
+
+    Attributes:
+        traced: Networks that contain every kernel, measured under the profiler.
+        timed: Networks measured whole; the first two are always fitted on.
+        device: Where.
+        about: Metadata of the table: "space", "resolutions", "fit", "held_out", "seed".
+        unseen: Networks measured whole whose kernels are not measured: they judge predictors of kernels.
+        reference: Anchors of an earlier table, to whose speed this one is brought.
+    """
+
+    traced: tuple[Network, ...]
+    timed: tuple[Network, ...]
+    device: Device
+    about: Mapping[str, Any]
+    unseen: tuple[Network, ...] = ()
+    reference: Anchors = Anchors()
+
+    @property
+    def whole(self) -> tuple[Network, ...]:
+        """All networks that are measured whole."""
+        return (*self.timed, *self.unseen)
+
+    @property
+    def anchors(self) -> list[int]:
+        """Positions in `whole`, or behind its end for those of `reference`, of the networks in every round."""
+        if self.reference.networks:
+            return [len(self.whole) + i for i in range(len(self.reference.networks))]
+        return spread([network.macs for network in self.timed])
+
+    def plan(self) -> Plan:
+        """The tasks that measure it."""
+        offset, parts = len(self.traced), batches(self.traced)
+        anchors = [offset + i for i in self.anchors]
+        tasks: list[dict[str, Any]] = [
+            {
+                "name": f"kernels {start}",
+                "kind": "trace",
+                "models": list(range(start, start + len(batch))),
+                "anchors": anchors if len(parts) > 1 else [],
+                "rounds": _TRACE_ROUNDS,
+                "calls": _TRACE_CALLS,
+            }
+            for batch, start in parts
+        ]
+        for task in time_tasks(self.whole, batches(self.whole), self.anchors, _EFFORT, self.about["seed"]):
+            tasks.append({**task, "models": [offset + i for i in task["models"]], "anchors": anchors})
+        return Plan(self.device, [*self.traced, *self.whole, *self.reference.networks], tasks)
 
 
 def profile(
@@ -35,6 +97,7 @@ def profile(
     held_out: int = 32,
     seed: int = 0,
     resume: bool = True,
+    executor: Executor | None = None,
     progress: ProgressCallback | None = None,
 ) -> LatencyTable:
     """Measures a space on a device and writes its table.
@@ -51,62 +114,121 @@ def profile(
         held_out: Further random networks that it is judged on.
         seed: Of the random networks and of the order of measurements.
         resume: Continue an earlier run; otherwise start afresh.
+        executor: Of a device elsewhere.
         progress: Called after every step, with the time left.
 
     Raises:
         DeviceError: if the device is unknown.
         ValueError: if a resolution is not one of the space's, or there are too few networks.
     """
+    device = get_device(device) if isinstance(device, str) else device
+    study = space_study(space, device, resolutions=resolutions, fit=fit, held_out=held_out, seed=seed)
+    return run_study(study, path, resume=resume, executor=executor, progress=progress)
+
+
+def space_study(
+    space: Space,
+    device: Device,
+    *,
+    resolutions: Iterable[int] | None = None,
+    fit: int = 96,
+    held_out: int = 32,
+    seed: int = 0,
+) -> Study:
+    """The study of a space; arguments as for `profile`. The same arguments give the same study."""
     for name, value in (("fit", fit), ("held_out", held_out)):
         if value < 2:
             raise ValueError(f"{name} (={value}) must be at least 2.")
     resolutions = None if resolutions is None else sorted(set(resolutions))
-    device = get_device(device) if isinstance(device, str) else device
-    path = Path(path)
     traced, timed = _networks(space, resolutions, fit + held_out, seed)
-    header = {
-        "conditions": device_fingerprint(device),
+    about = {
         "space": {"name": space.name, "options": space.options},
         "resolutions": sorted({network.size for network in traced}),
         "fit": fit,
         "held_out": held_out,
         "seed": seed,
     }
+    return Study(tuple(traced), tuple(timed), device, about)
+
+
+def run_study(
+    study: Study,
+    path: str | Path,
+    *,
+    resume: bool = True,
+    executor: Executor | None = None,
+    progress: ProgressCallback | None = None,
+) -> LatencyTable:
+    """Measures a study and writes its table; arguments as for `profile`."""
+    executor, path = executor or local_executor(study.device), Path(path)
+    machine = executor.machine(study.device)
+    header = {"conditions": device_fingerprint(study.device, machine), **study.about}
     journal = Journal(path.with_name(path.name + ".part.jsonl"), header, resume=resume)
-    stages = {"kernels": traced, "networks": timed}
-    known = {s: sum(len(b) for b, i in batches(n) if f"{s} {i}" in journal) for s, n in stages.items()}
-    clock = _Clock({s: len(n) for s, n in stages.items()}, known, progress)
-    kernels = _trace(traced, device, journal, clock)
-    latencies = _time(timed, device, journal, seed, clock)
-    keys = list(kernels)
+    plan = study.plan()
+    tasks = {task["name"]: task for task in plan.tasks}
+    clock = Clock({name: len(task["models"]) for name, task in tasks.items()}, journal, progress)
+    for name, record in executor.run(plan, journal, clock):
+        journal.add(name, _digested(plan, tasks[name], record))
+        clock(name, 1.0)
+    kernels = _kernels([journal[name] for name, task in tasks.items() if task["kind"] == "trace"])
+    timed = [journal[name] for name, task in tasks.items() if task["kind"] == "time"]
+    measured = [([Latency(*v) for v in r["latencies"]], r["anchors"]) for r in timed]
+    latencies = same_speed(measured, study.reference.median_ms)
+    table = _table(study, header, kernels, latencies)
+    table.write(path)
+    journal.remove()
+    return table
+
+
+def _digested(plan: Plan, task: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
+    """What the journal keeps of a task's record."""
+    if task["kind"] == "trace":
+        networks = [plan.models[i] for i in (*task["models"], *task["anchors"])]
+        profiles, anchored = record.get("profiles", ()), len(task["anchors"])
+        times, anchors = kernel_times(networks, profiles, rounds=task["rounds"], anchors=anchored)
+        return {"kernels": {key: _row(values) for key, values in times.items()}, "anchors": anchors}
+    latencies, anchors = time_record(record, len(task["models"]), len(task["anchors"]))
+    return {"latencies": [astuple(latency) for latency in latencies], "anchors": anchors}
+
+
+def _table(
+    study: Study, header: dict[str, Any], kernels: dict[str, dict], latencies: Sequence[Latency]
+) -> LatencyTable:
+    """The table of what was measured: the correction is fitted here, and judged on networks that it has not seen."""
+    keys, held_out = list(kernels), study.about["held_out"]
     column = {key: i for i, key in enumerate(keys)}
-    counts = np.zeros((len(timed), len(keys)))
-    for row, network in zip(counts, timed, strict=True):
+    counts = np.zeros((len(study.timed), len(keys)))
+    for row, network in zip(counts, study.timed, strict=True):
         np.add.at(row, [column[key] for key in network.kernels], 1)
-    network_ms = np.array([latency.median_ms for latency in latencies])
-    judged = np.arange(len(timed)) >= len(timed) - held_out
-    judged[2:] = np.random.default_rng(seed).permutation(judged[2:])  # not the last ones: the machine drifts
+    whole_ms = [latency.median_ms for latency in latencies]
+    network_ms = np.array(whole_ms[: len(study.timed)])
+    judged = np.arange(len(counts)) >= len(counts) - held_out
+    # not the last ones: the machine drifts
+    judged[2:] = np.random.default_rng(study.about["seed"]).permutation(judged[2:])
     kernel_ms = np.array([kernel["median_ms"] for kernel in kernels.values()])
     correction = fit_correction(keys, kernel_ms, counts[~judged], network_ms[~judged])
     predicted = correction.constant_ms + counts[judged] @ correction.cost_ms
-    table = LatencyTable(
+    anchors = study.reference
+    if not anchors.networks:
+        anchors = Anchors(tuple(study.timed[i] for i in study.anchors), tuple(whole_ms[i] for i in study.anchors))
+    unseen = zip(study.unseen, whole_ms[len(study.timed) :], strict=True)
+    return LatencyTable(
         {
-            key: KernelLatency(device.precision, cost_ms=float(cost), **kernel)
+            key: KernelLatency(study.device.precision, cost_ms=float(cost), **kernel)
             for (key, kernel), cost in zip(kernels.items(), correction.cost_ms, strict=True)
         },
         {
             **header,
             "correction": _summary(correction),
             "held_out": held_out_errors(predicted, network_ms[judged]),
+            "anchors": anchors.document,
+            "unseen": [{"network": network.text, "median_ms": ms} for network, ms in unseen],
         },
     )
-    table.write(path)
-    journal.remove()
-    return table
 
 
 def _networks(
-    space: Space, resolutions: Iterable[int] | None, timed: int, seed: int
+    space: Space, resolutions: list[int] | None, timed: int, seed: int
 ) -> tuple[list[Network], list[Network]]:
     """Networks that contain every kernel, and those to time whole: smallest, largest, then random ones."""
     rng = np.random.default_rng(seed)
@@ -124,65 +246,17 @@ def _networks(
     return [space.network(arch) for arch in traced], [space.network(arch) for arch in archs]
 
 
-def _trace(
-    networks: list[Network], device: Device, journal: Journal, report: Callable[[str, int], None]
-) -> dict[str, dict]:
-    """Rows of all kernels: median, p10, p90 (ms) and number of calls."""
-    parts = batches(networks)
-    for batch, start in parts:
-        if (name := f"kernels {start}") not in journal:
-            times = kernel_times(batch, device, rounds=_TRACE_ROUNDS, calls=_TRACE_CALLS)
-            journal.add(name, {key: _row(values) for key, values in times.items()})
-        report("kernels", start + len(batch))
+def _kernels(records: Sequence[Mapping[str, Any]]) -> dict[str, dict]:
+    """Rows of all kernels: median, p10, p90 (ms) and number of calls; batches brought to the same speed by anchors."""
+    totals = np.array([record["anchors"] for record in records])
+    factors = np.ones(len(records))
+    if totals.size:
+        factors = np.median(np.median(totals, axis=0) / totals, axis=1)
     pooled: dict[str, list[list[float]]] = {}
-    for _, start in parts:
-        for key, row in journal[f"kernels {start}"].items():
-            pooled.setdefault(key, []).append(row)
+    for record, factor in zip(records, factors, strict=True):
+        for key, (*times, runs) in record["kernels"].items():
+            pooled.setdefault(key, []).append([*(factor * ms for ms in times), runs])
     return {key: _pool(rows) for key, rows in pooled.items()}
-
-
-def _time(
-    networks: list[Network], device: Device, journal: Journal, seed: int, report: Callable[[str, int], None]
-) -> list[Latency]:
-    """Latency of whole networks."""
-    for start, latencies, anchors in measure_batches(
-        networks,
-        device,
-        effort=_EFFORT,
-        seed=seed,
-        done=lambda start: f"networks {start}" in journal,
-        report=lambda share: report("networks", int(share * len(networks))),
-    ):
-        journal.add(f"networks {start}", {"latencies": [astuple(x) for x in latencies], "anchors": anchors})
-    records = [journal[f"networks {start}"] for _, start in batches(networks)]
-    return same_speed([([Latency(*v) for v in r["latencies"]], r["anchors"]) for r in records])
-
-
-class _Clock:
-    """Turns steps into progress with the time left, at the pace of the steps of this run.
-
-    Args:
-        totals: Networks of every stage.
-        known: How many of them an earlier run measured.
-        progress: The callback, if any.
-    """
-
-    def __init__(self, totals: dict[str, int], known: dict[str, int], progress: ProgressCallback | None) -> None:
-        self._totals, self._known, self._progress = totals, known, progress
-        self._starts: dict[str, float] = {}
-        self._pace = 0.0  # seconds a network
-        self._last = time.perf_counter()
-
-    def __call__(self, stage: str, done: int) -> None:
-        now = time.perf_counter()
-        start = self._starts.setdefault(stage, self._last)
-        self._last = now
-        if done > self._known[stage]:
-            self._pace = (now - start) / (done - self._known[stage])
-        later = list(self._totals)[list(self._totals).index(stage) + 1 :]
-        left = self._totals[stage] - done + sum(self._totals[s] - self._known[s] for s in later)
-        if self._progress:
-            self._progress(Progress(stage, done, self._totals[stage], self._pace * left))
 
 
 def _row(times: np.ndarray) -> list[float]:

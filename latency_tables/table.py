@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from latency_tables.devices import Device, device_fingerprint
 from latency_tables.errors import MissingKernelError, TableError
+from latency_tables.measuring import Anchors
 from search_spaces import Network, Operator
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _METADATA = b"latency_table"
 _NUMBERS = ("median_ms", "p10_ms", "p90_ms", "runs", "cost_ms")
 # What every reader of a table relies on.
@@ -34,7 +35,7 @@ class KernelLatency:
     """A row of a table.
 
     Attributes:
-        precision: "fp32".
+        precision: As of the device: "fp32", "int8", ...
         median_ms: Mean of the middle half of the calls, as the runtime's profiler saw them.
         p10_ms: 10 % of the calls were faster.
         p90_ms: 90 % of the calls were faster.
@@ -66,7 +67,8 @@ class LatencyTable:
     Attributes:
         kernels: From an operator's key to its latency.
         metadata: "conditions" (see `device_fingerprint`), "space" (name and options),
-            "correction" (constant_ms, scale, widths), "held_out" (see `held_out_errors`), "seed".
+            "correction" (constant_ms, scale, widths), "held_out" (see `held_out_errors`), "seed",
+            "anchors" (see `Anchors`).
     """
 
     kernels: Mapping[str, KernelLatency]
@@ -99,6 +101,8 @@ class LatencyTable:
             version = metadata.pop("format_version")
             if version == FORMAT_VERSION and any(key not in metadata[name] for name, key in _REQUIRED):
                 raise KeyError(_REQUIRED)
+            if version == FORMAT_VERSION and not isinstance(metadata["anchors"], list):
+                raise TypeError("anchors")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise TableError(f"{str(path)!r} has damaged metadata. {_REMEASURE}") from error
         if version != FORMAT_VERSION:
@@ -138,6 +142,15 @@ class LatencyTable:
         return [self.kernels[op.key].cost_ms]
 
     @property
+    def anchors(self) -> Anchors:
+        """Reference networks and their latencies when the table was measured; for `measure`.
+
+        Raises:
+            TableError: if they are damaged.
+        """
+        return Anchors.parse(self.metadata["anchors"])
+
+    @property
     def constant_ms(self) -> float:
         """What every call costs besides its kernels."""
         return float(self.metadata["correction"]["constant_ms"])
@@ -167,14 +180,18 @@ class LatencyTable:
 
     def check_device(self, device: Device) -> None:
         """Raises TableError unless the table was measured under the conditions of `device`, here and now."""
-        measured = self.metadata["conditions"]
-        for name, value in device_fingerprint(device).items():
-            if name not in _LABELS and measured.get(name) != value:
-                raise TableError(
-                    f"The latency table was measured with {name} = {measured.get(name)!r} (device "
-                    f"{measured.get('device')!r}), here it is {value!r}. "
-                    f"Run `nas profile {self.metadata['space']['name']} --device {device.name}`."
-                )
+        check_conditions(self.metadata["conditions"], device, self.metadata["space"]["name"])
+
+
+def check_conditions(measured: Mapping[str, Any], device: Device, space: str) -> None:
+    """Raises TableError unless these conditions are those of `device`, here and now."""
+    for name, value in device_fingerprint(device).items():
+        if name not in _LABELS and measured.get(name) != value:
+            raise TableError(
+                f"The latency table was measured with {name} = {measured.get(name)!r} (device "
+                f"{measured.get('device')!r}), here it is {value!r}. "
+                f"Run `nas profile {space} --device {device.name}`."
+            )
 
 
 def _schema() -> "pa.Schema":

@@ -1,108 +1,127 @@
 """Kernel times in context: ONNX Runtime's own profile of whole networks, mapped back to operators.
 
-What ONNX Runtime 1.32 makes of a graph is read from its optimised model, not assumed. On the
+What ONNX Runtime makes of a graph is read from its optimised model, not assumed. In fp32 on the
 CPU convolution, folded batch norm, residual addition and activation become one node, so nodes
 and our operators correspond one to one; besides them there are layout changes (ReorderInput,
 ReorderOutput). A layout change is the doing of the side that works in plain NCHW, mostly the
-product of squeeze-excite, and its time is added to that operator's.
+product of squeeze-excite, and its time is added to that operator's. In INT8 an operator is its
+quantised node and the conversions, activations and transpositions that go with it.
 """
 
-import json
-import tempfile
-from collections.abc import Sequence
-from pathlib import Path
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from latency_tables.devices import Device
-from latency_tables.sessions import make_runner, session_options
+from latency_tables.errors import TableError
 from search_spaces import Network
 
-_SUFFIX = "_kernel_time"
-_LAYOUT_CHANGES = ("ReorderInput", "ReorderOutput")
 
-
-def kernel_times(networks: Sequence[Network], device: Device, *, rounds: int, calls: int) -> dict[str, np.ndarray]:
+def kernel_times(
+    networks: Sequence[Network], profiles: Sequence[Mapping[str, Any]], *, rounds: int, anchors: int = 0
+) -> tuple[dict[str, np.ndarray], list[float]]:
     """Milliseconds of every kernel of some networks, one number a recorded call.
 
+    The machine drifts while networks take turns: every turn's times are divided by its speed, the
+    median over the networks of their total time in it over their typical one.
+
     Args:
-        networks: Profiled in turns, `rounds` times.
-        device: Where.
+        networks: What was profiled.
+        profiles: What `device_side.trace` returned for them.
         rounds: Turns.
-        calls: Recorded calls of a turn; two more come before them to settle the caches.
+        anchors: So many of the networks, the last ones, are there to compare batches only.
 
     Returns:
-        From an operator's key to times; operators with the same key are pooled.
+        From an operator's key to times (operators with the same key are pooled), and typical total
+        times of the anchors.
+
+    Raises:
+        TableError: if the profiles are not those of the networks.
     """
-    found: dict[str, list[np.ndarray]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        runners = []
-        for i, network in enumerate(networks):
-            options = session_options(device)
-            options.enable_profiling = True
-            options.profile_file_prefix = str(Path(folder, f"profile{i}"))
-            options.optimized_model_filepath = str(Path(folder, f"optimized{i}.onnx"))
-            runners.append(make_runner(network, device, options))
-        for _ in range(rounds):
-            for runner in runners:
-                for _ in range(calls + 2):
-                    runner()
-        for i, (network, runner) in enumerate(zip(networks, runners, strict=True)):
-            owners = node_owners(Path(folder, f"optimized{i}.onnx"), network)
-            keys = {op.name: op.key for op in network}
-            for name, times in _operator_times(Path(runner.session.end_profiling()), owners).items():
-                turns = times.reshape(rounds, calls + 2)[:, 2:]
-                found.setdefault(keys[name], []).append(turns.reshape(-1))
-    return {key: np.concatenate(times) for key, times in found.items()}
+    if len(networks) != len(profiles):
+        raise TableError(f"There are {len(profiles)} profiles of {len(networks)} networks; measure again.")
+    found = [_operator_times(*pair) for pair in zip(networks, profiles, strict=True)]
+    calls = {len(times) for own in found for times in own.values()}
+    if len(calls) != 1 or (count := calls.pop()) % rounds:
+        raise TableError(f"The profiles of {networks[0].name!r} are not of {rounds} turns each; measure again.")
+    totals = np.array([sum(own.values()) for own in found]).reshape(len(found), rounds, -1)
+    turns = np.median(totals, axis=2)  # networks x turns
+    speed = np.median(turns / np.median(turns, axis=1, keepdims=True), axis=0)
+    per_call = np.repeat(speed, count // rounds)
+    pooled: dict[str, list[np.ndarray]] = {}
+    for network, own in zip(networks[: len(networks) - anchors], found, strict=False):
+        for op in network:
+            pooled.setdefault(op.key, []).append(own[op.name] / per_call)
+    typical = np.median(turns / speed, axis=1)[len(networks) - anchors :]
+    return {key: np.concatenate(times) for key, times in pooled.items()}, typical.tolist()
 
 
-def _operator_times(profile: Path, owners: dict[str, str]) -> dict[str, np.ndarray]:
+def _operator_times(network: Network, profile: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Milliseconds of every operator in every call: the sum over its nodes.
 
     Nodes that ONNX Runtime left without a name (HardSwish after a matrix product becomes two such)
     run right after the operator that they belong to.
     """
-    nodes: dict[str, list[int]] = {}
-    owner = ""
-    found: dict[str, str] = {}
-    for event in json.loads(profile.read_text(encoding="utf-8")):
-        if event["cat"] == "Node" and event["name"].endswith(_SUFFIX):
-            node = event["name"].removesuffix(_SUFFIX)
-            owner = owners.get(node, owner)
-            nodes.setdefault(node, []).append(event["dur"])
-            found[node] = owner
+    try:
+        owners = node_owners(base64.b64decode(profile["graph"], validate=True), network)
+        us = np.asarray(profile["us"], dtype=np.float64)
+        if us.ndim != 2 or us.shape[1] != len(profile["nodes"]) or not np.isfinite(us).all():
+            raise ValueError(f"times of shape {us.shape} for {len(profile['nodes'])} nodes")
+    except (KeyError, TypeError, ValueError, binascii.Error) as error:
+        raise TableError(f"The profile of {network.name!r} is damaged ({error}); measure again.") from error
     total: dict[str, np.ndarray] = {}
-    for node, microseconds in nodes.items():
-        total[found[node]] = total.get(found[node], 0.0) + np.array(microseconds) / 1e3
+    owner = network.operators[0].name
+    for i, node in enumerate(profile["nodes"]):
+        owner = owners.get(node, owner)
+        total[owner] = total.get(owner, 0.0) + us[:, i] / 1e3
+    if missing := [op.name for op in network if op.name not in total]:
+        raise TableError(f"The profile of {network.name!r} has no time for operator {missing[0]!r}; measure again.")
     return total
 
 
-def node_owners(optimised: Path, network: Network) -> dict[str, str]:
-    """For every node of an optimised model, the name of the operator that causes it.
+def node_owners(optimised: bytes, network: Network) -> dict[str, str]:
+    """For every named node of an optimised model, the name of the operator that causes it.
 
     A node is named after the operator that it came from ("stem/linear_nchwc"). A node that ONNX
-    Runtime inserted goes to the operator that made it necessary; any other to the one it feeds.
+    Runtime inserted goes to the operator that made it necessary; any other to the one it feeds,
+    or where it feeds none to the one that feeds it.
+
+    Raises:
+        ValueError: if the bytes are no ONNX model.
     """
     import onnx
 
-    nodes = onnx.load(optimised).graph.node
+    try:
+        nodes = onnx.ModelProto.FromString(optimised).graph.node
+    except Exception as error:  # protobuf's own, which is not a ValueError
+        raise ValueError("the optimised graph is no ONNX model") from error
     names = sorted((op.name for op in network), key=len, reverse=True)
     producer = {output: node for node in nodes for output in node.output}
     consumer = {value: node for node in reversed(nodes) for value in node.input}
 
     def direct(node: "onnx.NodeProto") -> str | None:
-        heads = [text.removesuffix("_nchwc").partition("/")[0] for text in (node.name, *node.output)]
-        return next((name for name in names if name in heads), None)
+        for text in (node.name, *node.output):
+            for name in names:
+                if text.startswith(name) and (len(text) == len(name) or text[len(name)] in "/_"):
+                    return name
+        return None
 
     def owner(node: "onnx.NodeProto") -> str:
-        inserted = node.op_type in _LAYOUT_CHANGES
-        if not inserted and (found := direct(node)):
-            return found
-        before, after = producer.get(node.input[0]), consumer.get(node.output[0])
-        first, second = (before, after) if node.op_type == "ReorderInput" else (after, before)
-        near = first if first is not None else second
-        if near is None:
-            raise TypeError(f"Node {node.name!r} of {network.name!r} belongs to no operator.")
-        return direct(near) or owner(near)
+        for _ in range(len(nodes)):
+            # a layout change is named after its tensor, whose maker need not be the cause
+            changes_layout = node.op_type in ("ReorderInput", "ReorderOutput")
+            if not changes_layout and (found := direct(node)):
+                return found
+            before = producer.get(node.input[0]) if node.input else None
+            after = consumer.get(node.output[0]) if node.output else None
+            near = (before or after) if node.op_type == "ReorderInput" else (after or before)
+            if near is None:
+                break
+            if found := direct(near):
+                return found
+            node = near
+        raise ValueError(f"node {node.name!r} belongs to no operator")
 
-    return {node.name: owner(node) for node in nodes}
+    return {node.name: owner(node) for node in nodes if node.name}

@@ -9,6 +9,7 @@ from latency_tables.errors import WeightsError
 from search_spaces import Conv, Linear, Operator, Sum
 
 BATCH_NORM_EPSILON = 1e-5
+_POOL = np.random.default_rng(0).random(4093, dtype=np.float32) * 2 - 1  # a prime, so that rows differ
 
 
 class Weights:
@@ -75,9 +76,10 @@ class RandomWeights(Weights):
         return self._draw(op, (op.out_channels, op.in_channels)), self._bias(op, op.bias, op.out_channels)
 
     def _draw(self, op: Operator, shape: tuple[int, ...]) -> np.ndarray:
+        # a short period, so that a bundle of hundreds of models packs to little; kernels do not look at values
         bound = np.float32(np.sqrt(6 / np.prod(shape[1:])))  # He et al.'s uniform initialisation
-        rng = np.random.default_rng(crc32(op.name.encode()))
-        return (rng.random(shape, dtype=np.float32) * 2 - 1) * bound
+        pool = np.roll(_POOL, crc32(op.name.encode()) % len(_POOL))
+        return np.resize(pool * bound, shape)
 
     def _bias(self, op: Operator, present: bool, channels: int) -> np.ndarray | None:
         return np.full(channels, 0.01, dtype=np.float32) if present else None

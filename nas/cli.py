@@ -6,6 +6,7 @@ from nas.commands.demo import demo
 from nas.commands.describe import describe
 from nas.commands.export import export
 from nas.commands.listing import devices, spaces
+from nas.commands.measure import measure
 from nas.commands.profile import profile
 from nas.commands.report import report
 from nas.commands.score import score
@@ -20,5 +21,5 @@ app = typer.Typer(
     add_completion=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (spaces, describe, devices, profile, score, train, search, export, report, demo):
+for command in (spaces, describe, devices, profile, measure, score, train, search, export, report, demo):
     app.command()(command)

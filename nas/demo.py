@@ -29,7 +29,7 @@ def run_demo(out: Path, seed: int) -> dict[str, Any]:
     Every step continues where an interrupted run stopped.
     """
     from latency_tables import get_device
-    from nas.commands.profile import measure_table
+    from nas.commands.profile import profile_space
     from nas.export import export_picks
     from nas.report.page import write_report
     from nas.report.picture import write_picture
@@ -42,7 +42,7 @@ def run_demo(out: Path, seed: int) -> dict[str, Any]:
     data = load_dataset(DATA)
     space = space_for(SPACE, data, SPACE_OPTIONS)
     with _timed(seconds, "profile"):
-        measure_table(space, get_device(DEVICE), out / "tables" / f"{DEVICE}.parquet", seed=seed)
+        profile_space(space, get_device(DEVICE), out / "tables" / f"{DEVICE}.parquet", seed=seed)
     with _timed(seconds, "train"):
         config = TrainConfig(seed=seed, **TRAINING)
         train_run(out, space, data, DATA, config, validation=VALIDATION, size=None)

@@ -10,6 +10,7 @@ from search_spaces import Space
 
 if TYPE_CHECKING:
     from latency_tables import Device, Latency, LatencyTable, Progress
+    from nas.budget import Confirmed
 
 
 def candidates(X: np.ndarray, Y: np.ndarray, limit_ms: float | None, n: int) -> np.ndarray:
@@ -30,11 +31,12 @@ def candidates(X: np.ndarray, Y: np.ndarray, limit_ms: float | None, n: int) -> 
 
 
 def entries(
-    space: Space, X: np.ndarray, accuracy: Sequence[float], table: "LatencyTable", latencies: "Sequence[Latency]"
+    space: Space, X: np.ndarray, accuracy: Sequence[float], table: "LatencyTable", measured: "Sequence[Confirmed]"
 ) -> list[dict[str, Any]]:
     """JSON entries of measured networks."""
     made = []
-    for x, value, latency in zip(X, accuracy, latencies, strict=True):
+    for x, value, found in zip(X, accuracy, measured, strict=True):
+        latency = found.latency
         network = space.network(x)
         predicted = table.predict(network)
         made.append(
@@ -44,7 +46,12 @@ def entries(
                 "params": network.params,
                 "peak_memory_bytes": network.peak_memory,
                 "accuracy": float(value),
-                "latency_ms": {"median": latency.median_ms, "p10": latency.p10_ms, "p90": latency.p90_ms},
+                "latency_ms": {
+                    "median": latency.median_ms,
+                    "p10": latency.p10_ms,
+                    "p90": latency.p90_ms,
+                    "upper": found.upper_ms,
+                },
                 "latency_runs": latency.runs,
                 "predicted_latency_ms": {
                     "median": predicted.median,
@@ -57,10 +64,10 @@ def entries(
 
 
 def measured_front(found: Sequence[dict[str, Any]], limit_ms: float | None) -> tuple[list[dict], list[dict]]:
-    """Splits measured entries into the front (fastest first) and those whose measurement breaks the limit."""
+    """Splits measured entries into the front (fastest first) and those that may break the limit when measured again."""
     limit = np.inf if limit_ms is None else limit_ms
-    broken = [entry for entry in found if entry["latency_ms"]["median"] > limit]
-    kept = [entry for entry in found if entry["latency_ms"]["median"] <= limit]
+    broken = [entry for entry in found if entry["latency_ms"]["upper"] > limit]
+    kept = [entry for entry in found if entry["latency_ms"]["upper"] <= limit]
     Y = np.array([[entry["latency_ms"]["median"], 100 - entry["accuracy"]] for entry in kept]).reshape(-1, 2)
     return [kept[i] for i in pareto_front(Y)], broken
 
@@ -72,12 +79,19 @@ def volume_curve(Y: np.ndarray, reference: np.ndarray, points: int = 60) -> list
 
 
 def measure_networks(
-    models: Sequence[Any], device: "Device", update: Callable[[float, float, str], None], **options: Any
+    models: Sequence[Any],
+    device: "Device",
+    update: Callable[[float, float, str], None],
+    *,
+    ray_address: str | None = None,
+    **options: Any,
 ) -> "list[Latency]":
-    """Latency of whole networks on a device, with progress shown."""
+    """Latency of whole networks on a device, here or elsewhere, with progress shown."""
     from latency_tables import measure
+    from nas.devices import executor_for
 
     def show(step: "Progress") -> None:
         update(step.done, step.total, step.stage)
 
-    return measure(models, device, progress=show, **options)
+    with executor_for(device, ray_address) as executor:
+        return measure(models, device, progress=show, executor=executor, **options)

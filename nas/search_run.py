@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.baselines import uniform_scalings
+from nas.budget import confirm
 from nas.console import progress, say
 from nas.errors import InfeasibleError
 from nas.files import writable_folder, write_json
-from nas.front import candidates, entries, measure_networks, measured_front, volume_curve
+from nas.front import candidates, entries, measured_front, volume_curve
 from nas.objective import OBJECTIVES, evaluation
 from nas.pareto import hypervolume
 from nas.runs import Run
@@ -97,12 +98,12 @@ def search_run(folder: Path, settings: SearchSettings, table_file: Path | None =
     accuracy = [*(100 - result.Y[chosen, 0]), *baseline_accuracy]
     distinct, place = np.unique(X, axis=0, return_inverse=True)  # the largest is often both found and a scaling
     with progress(f"measure on {device.name}") as update:
-        measured = measure_networks([run.space.network(x) for x in distinct], device, update)
-    latencies = [measured[i] for i in place.ravel()]
-    found = entries(run.space, X, accuracy, table, latencies)
+        networks = [run.space.network(x) for x in distinct]
+        measured = confirm(networks, device, table, update, seed=settings.seed, ray_address=settings.ray_address)
+    found = entries(run.space, X, accuracy, table, [measured[i] for i in place.ravel()])
     front, over = measured_front(found[: len(chosen)], settings.limit_ms)
     if not front:
-        say(f"No candidate met the limit of {settings.limit_ms:g} ms when measured; search again with a larger limit.")
+        say(f"No candidate surely met the limit of {settings.limit_ms:g} ms when measured; use a larger limit.")
     reference = _reference(result.Y)
     document = {
         "format": FORMAT,

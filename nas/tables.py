@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from nas.errors import UserError
 from nas.spaces import option_texts
-from search_spaces import Space
+from search_spaces import Network, Space
 
 if TYPE_CHECKING:
-    from latency_tables import Device, LatencyTable
+    from latency_tables import Device, LatencyTable, Prediction
 
 
 def tables_folder() -> Path:
@@ -57,6 +57,31 @@ def find_table(
     table = LatencyTable.read(found)
     table.check_device(chosen)
     return table
+
+
+def predict_latency(
+    space: Space, network: Network, device: str, path: Path | None = None, run: Path | None = None
+) -> "Prediction":
+    """Predicted latency by the space's table, or where there is none by the device's models of kernels.
+
+    Raises:
+        UserError: if there is neither; names the commands that measure them.
+        TableError: if what there is was measured under other conditions.
+    """
+    from latency_tables import get_device
+
+    target = get_device(device)
+    models = tables_folder() / f"kernels-{target.name}.npz"
+    try:
+        return find_table(space, target, path, run).predict(network)
+    except UserError:
+        if path or not models.is_file():
+            raise
+    from predictors import KernelPredictor
+
+    predictor = KernelPredictor.read(models)
+    predictor.check_device(target)
+    return predictor.predict_network(network)
 
 
 def profile_command(space: Space, device: str, run: Path | None = None) -> str:

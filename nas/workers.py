@@ -31,14 +31,19 @@ def evaluators(evaluate: Evaluate, *, workers: int, address: str | None) -> Iter
         return
     import ray
 
-    _start(ray, workers, address)
+    start_ray(ray, workers, address)
     try:
         yield _Pool(ray, evaluate, workers)
     finally:
         ray.shutdown()
 
 
-def _start(ray: Any, workers: int, address: str | None) -> None:
+def start_ray(ray: Any, workers: int, address: str | None) -> None:
+    """Connects to a cluster, or starts a local one of `workers` CPUs that ends with this process.
+
+    Raises:
+        UserError: if the cluster cannot be reached.
+    """
     import logging
     import os
     import warnings

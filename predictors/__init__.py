@@ -5,12 +5,20 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from predictors.accuracy import AccuracyPredictor, HeldOut
+    from predictors.kernels import KernelPredictor
     from predictors.latency import TableLatency
+    from predictors.transfer import TransferLatency
 
 # Where each public name lives; modules are imported when a name of theirs is first used.
-_MODULES = {"AccuracyPredictor": "accuracy", "HeldOut": "accuracy", "TableLatency": "latency"}
+_MODULES = {
+    "AccuracyPredictor": "accuracy",
+    "HeldOut": "accuracy",
+    "KernelPredictor": "kernels",
+    "TableLatency": "latency",
+    "TransferLatency": "transfer",
+}
 
-__all__ = ["AccuracyPredictor", "HeldOut", "TableLatency"]
+__all__ = ["AccuracyPredictor", "HeldOut", "KernelPredictor", "TableLatency", "TransferLatency"]
 
 
 def __getattr__(name: str) -> object:

@@ -25,7 +25,7 @@ ALLOWED = {
 THIRD_PARTY: dict[str, set[str] | None] = {
     "search_spaces": {"numpy"},
     "supernets": {"numpy", "jax", "flax", "optax", "orbax", "PIL", "pyarrow"},
-    "latency_tables": {"numpy", "pandas", "pyarrow", "onnx", "onnxruntime", "ml_dtypes"},
+    "latency_tables": {"numpy", "pandas", "pyarrow", "onnx", "onnxruntime", "ml_dtypes", "PIL"},
     "predictors": None,
     "nas": None,
 }

@@ -61,9 +61,9 @@ def describe(
         ],
     }
     if device:
-        from nas.tables import find_table
+        from nas.tables import predict_latency
 
-        prediction = find_table(chosen, device, table, run=Path(space)).predict(network)
+        prediction = predict_latency(chosen, network, device, table, run=Path(space))
         document["device"] = device
         document["latency_ms"] = {"median": prediction.median, "low": prediction.low, "high": prediction.high}
     elif table:

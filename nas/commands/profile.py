@@ -1,25 +1,49 @@
 """`nas profile`: the latency table of a space on a device."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nas.commands.options import DEFAULT_DEVICE, DeviceName, Json, Seed, SpaceName, SpaceOptions
+from nas.commands.options import DEFAULT_DEVICE, DeviceName, Json, Seed, SpaceOptions
 from nas.console import emit_json, print_table, progress
 
 if TYPE_CHECKING:
-    from latency_tables import LatencyTable
+    from latency_tables import Device, LatencyTable, Plan
+    from latency_tables.profiling import Study
     from search_spaces import Space
 
 
 def profile(
-    space: SpaceName,
+    space: Annotated[
+        str | None,
+        typer.Argument(
+            help="A search space (see `nas spaces`), a run folder, or `kernels` for networks of any space.",
+            metavar="SPACE",
+        ),
+    ] = None,
     device: DeviceName = DEFAULT_DEVICE,
     out: Annotated[
         Path | None, typer.Option("--out", help="Parquet file; by default in the run, or in ./tables.")
     ] = None,
     resolutions: Annotated[str | None, typer.Option("--resolutions", help="Only these, e.g. 160,192,224.")] = None,
+    networks: Annotated[
+        int | None,
+        typer.Option("--networks", help="Random networks measured whole; 128 of a space, 48 for kernels.", min=8),
+    ] = None,
+    bundle: Annotated[
+        Path | None, typer.Option("--bundle", help="Measure nothing: write a zip to run on the device by hand.")
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option("--import", help="What the device wrote when it ran the bundle.")
+    ] = None,
+    compare: Annotated[
+        tuple[str, str] | None,
+        typer.Option("--compare", help="Two tables, or devices with tables of SPACE.", metavar="A B"),
+    ] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", help="With --compare: picture (.png, .svg).")] = None,
+    ray_address: Annotated[str | None, typer.Option("--ray-address", help="Cluster with the device's node.")] = None,
     option: SpaceOptions = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Measure everything again.")] = False,
     seed: Seed = 0,
@@ -27,67 +51,139 @@ def profile(
 ) -> None:
     """Measure every kernel of a space on a device. Interrupted, it continues when run again.
 
+    `nas profile kernels` measures random networks instead, from which networks of any space are
+    predicted. A device may be an address: ssh://user@host.
+
     Example: nas profile ofa_mbv3 --device local-cpu-1t --resolutions 224
     """
     from nas.errors import UserError
-    from nas.spaces import open_space
-    from nas.tables import table_path
 
-    chosen = open_space(space, option or ())
-    try:
-        sizes = [int(r) for r in resolutions.split(",")] if resolutions else None
-    except ValueError as error:
-        raise UserError(f"--resolutions (={resolutions!r}) must be whole numbers joined by commas.") from error
+    if compare:
+        from nas.commands.compare import compare_tables
+
+        compare_tables(compare, space, option or (), plot, json=json)
+        return
+    if plot:
+        raise UserError(f"--plot {plot} goes with --compare A B.")
+    if space is None:
+        raise UserError("SPACE is missing: name a search space (`nas spaces`), a run folder, or `kernels`.")
+    if bundle and results:
+        raise UserError(f"--bundle {bundle} and --import {results} exclude each other; first the one, then the other.")
     from latency_tables import get_device
 
     target = get_device(device)
-    path = out or table_path(chosen, target.name, Path(space))
-    table = measure_table(chosen, target, path, resolutions=sizes, fresh=fresh, seed=seed)
+    study, path = _study(space, target, option or (), resolutions, networks, seed)
+    path = out or path
+    if bundle:
+        _write_bundle(study.plan(), bundle, json=json)
+        return
+    table = measure_table(study, path, fresh=fresh, results=results, ray_address=ray_address)
     document = table_summary(table, path)
+    if space == KERNELS:
+        document["predictor"] = _write_predictor(table, path.with_suffix(".npz"))
     if json:
         emit_json(document)
         return
     print_profile(document)
 
 
-def measure_table(space: "Space", device: Any, path: Path, **options: Any) -> "LatencyTable":
-    """Profiles with progress shown; a finished table of the same device is kept unless `fresh`."""
+KERNELS = "kernels"
+
+
+def _study(
+    space: str, device: "Device", options: Sequence[str], resolutions: str | None, networks: int | None, seed: int
+) -> "tuple[Study, Path]":
+    """What to measure, and the file that its table goes to by default."""
+    from latency_tables.kernel_study import kernel_study
+    from latency_tables.profiling import space_study
+    from nas.errors import UserError
+    from nas.spaces import open_space
+    from nas.tables import table_path, tables_folder
+
+    try:
+        sizes = [int(r) for r in resolutions.split(",")] if resolutions else None
+    except ValueError as error:
+        raise UserError(f"--resolutions (={resolutions!r}) must be whole numbers joined by commas.") from error
+    if space == KERNELS:
+        if options or sizes:
+            raise UserError("`nas profile kernels` takes neither --option nor --resolutions; leave them out.")
+        return kernel_study(
+            device, networks=networks or 48, seed=seed
+        ), tables_folder() / f"{KERNELS}-{device.name}.parquet"
+    chosen = open_space(space, options)
+    try:
+        held_out = (networks or 128) // 4
+        fit = (networks or 128) - held_out
+        study = space_study(chosen, device, resolutions=sizes, fit=fit, held_out=held_out, seed=seed)
+    except ValueError as error:
+        raise UserError(f"--resolutions: {error}") from error
+    return study, table_path(chosen, device.name, Path(space))
+
+
+def _write_bundle(plan: "Plan", path: Path, *, json: bool) -> None:
+    from latency_tables.bundle import write_bundle
+    from nas.files import writable_folder
+
+    writable_folder(path.absolute().parent)
+    with progress("bundle") as update:
+        write_bundle(plan, path, lambda name, share: update(share * len(plan.models), len(plan.models), ""))
+    document = {"bundle": str(path), "models": len(plan.models), "bytes": path.stat().st_size}
+    if json:
+        emit_json(document)
+        return
+    print(f"{path}: {len(plan.models)} models, {path.stat().st_size / 2**20:.1f} MiB")
+    print(f"On the device: python3 {path.name}   (needs numpy and onnxruntime; run again to continue)")
+    print(f"Then here, with the same options: --import {path.with_suffix('').name}.results.zip instead of --bundle")
+
+
+def _write_predictor(table: "LatencyTable", path: Path) -> dict[str, Any]:
+    """Fits models of kernels to a table of random networks and keeps them beside it."""
+    from predictors import KernelPredictor
+
+    predictor = KernelPredictor().fit([table])
+    predictor.write(path)
+    low, high = predictor.ratio_
+    return {"file": str(path), "mean_error": predictor.errors_, "unseen_networks_90": [low, high]}
+
+
+def profile_space(space: "Space", device: "Device", path: Path, *, seed: int, fresh: bool = False) -> "LatencyTable":
+    """Profiles a space with progress shown, or reads the finished table of the same device."""
+    from latency_tables.profiling import space_study
+
+    return measure_table(space_study(space, device, seed=seed), path, fresh=fresh)
+
+
+def measure_table(
+    study: "Study", path: Path, *, fresh: bool = False, results: Path | None = None, ray_address: str | None = None
+) -> "LatencyTable":
+    """Measures a study with progress shown; a finished table of the same device is kept unless `fresh`."""
     from latency_tables import DeviceError, LatencyTable, TableError
-    from latency_tables import profile as measure_kernels
+    from latency_tables.bundle import ImportedResults
+    from latency_tables.profiling import run_study
+    from nas.devices import executor_for
     from nas.errors import UserError
     from nas.files import writable_folder
 
-    fresh = options.pop("fresh", False)
-    writable_folder(path.parent)
+    device = study.device
+    writable_folder(path.absolute().parent)
     if path.exists() and not fresh:
         table = LatencyTable.read(path)
         try:
             table.check_device(device)
         except (DeviceError, TableError) as error:
             raise UserError(f"{str(path)!r} would be overwritten: {error} Use --fresh to replace it.") from error
-        if _covers(table, space, options.get("resolutions")):
+        if all(key in table.kernels for network in study.traced for key in network.kernels):
             return table
-    with progress(f"profile {device.name}") as update:
-        return measure_kernels(
-            space,
-            device,
+    if results:
+        return run_study(study, path, resume=False, executor=ImportedResults(results))
+    with executor_for(device, ray_address) as executor, progress(f"profile {device.name}") as update:
+        return run_study(
+            study,
             path,
             resume=not fresh,
+            executor=executor,
             progress=lambda p: update(p.done, p.total, p.stage),
-            **options,
         )
-
-
-def _covers(table: "LatencyTable", space: "Space", resolutions: list[int] | None) -> bool:
-    from search_spaces import covering
-
-    networks = (space.network(arch) for arch in covering(space))
-    return all(
-        key in table.kernels
-        for network in networks
-        if resolutions is None or network.size in resolutions
-        for key in network.kernels
-    )
 
 
 def table_summary(table: "LatencyTable", path: Path) -> dict[str, Any]:

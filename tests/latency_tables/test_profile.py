@@ -14,6 +14,7 @@ from latency_tables import (
     LatencyTable,
     MissingKernelError,
     TableError,
+    device_side,
     get_device,
     measure,
     profile,
@@ -82,7 +83,7 @@ def test_a_missing_kernel_is_an_error_with_the_remedy(made):
 )
 def test_a_table_of_other_conditions_is_refused(made, change, field):
     _, table = made
-    table.check_device(replace(DEVICE, name="the same by another name"))
+    table.check_device(replace(DEVICE, name="the-same-by-another-name"))
     with pytest.raises(TableError, match=f"measured with {field}.*nas profile ofa_mbv3 --device test-cpu"):
         table.check_device(replace(DEVICE, **change))
 
@@ -112,7 +113,7 @@ def test_files_that_are_no_tables_are_refused(tmp_path, made):
     with pytest.raises(TableError, match="not a latency table"):
         LatencyTable.read(tmp_path / "other")
     _write(tmp_path / "future", made, lambda header: header.update(format_version=99))
-    with pytest.raises(TableError, match="table format 99, this version reads format 1"):
+    with pytest.raises(TableError, match="table format 99, this version reads format 2"):
         LatencyTable.read(tmp_path / "future")
     _write(tmp_path / "damaged", made, lambda header: header.clear())
     with pytest.raises(TableError, match="damaged metadata"):
@@ -135,8 +136,8 @@ def test_a_killed_profile_continues(space, tmp_path, monkeypatch):
 
     monkeypatch.setattr(measuring, "MAX_SESSIONS", 4)
     traced: list[str] = []
-    real = profiling.kernel_times
-    monkeypatch.setattr(profiling, "kernel_times", lambda *a, **k: traced.append("batch") or real(*a, **k))
+    real = device_side.trace
+    monkeypatch.setattr(device_side, "trace", lambda *a, **k: traced.append("batch") or real(*a, **k))
     path = tmp_path / "t.parquet"
 
     def stop(progress):
