@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latency_tables.weights import RandomWeights, Weights
-from search_spaces import Conv, GlobalPool, Linear, Network, Operator, Pool, Scale, Shuffle
+from search_spaces import Conv, GlobalPool, Linear, Network, Operator, Pool, Scale, Shuffle, Sum, Zero
 
 if TYPE_CHECKING:
     import onnx
@@ -37,7 +37,8 @@ def onnx_model(
     Raises:
         WeightsError: if an array is missing or has the wrong shape.
     """
-    return operators_model(network, range(len(network.operators)), weights, batch=batch)
+    live = network.live
+    return operators_model(live, range(len(live.operators)), weights, batch=batch)
 
 
 def operators_model(
@@ -148,7 +149,7 @@ _ACTIVATE: dict[str, Callable[[_Graph, str, str], str]] = {
 }
 
 
-def _activated(graph: _Graph, op: Conv | Linear, before: Callable[[str], str]) -> str:
+def _activated(graph: _Graph, op: Conv | Linear | Sum, before: Callable[[str], str]) -> str:
     """Runs `before(name)`, then the operator's activation; the last node is called like the operator."""
     if op.activation == "none":
         return before(op.name)
@@ -204,7 +205,7 @@ def _(op: Pool, graph: _Graph) -> str:
         op.name,
         kernel_shape=[op.kernel, op.kernel],
         strides=[op.stride, op.stride],
-        pads=[op.kernel // 2] * 4,
+        pads=[(op.kernel - 1) // 2] * 4,
     )
 
 
@@ -216,6 +217,32 @@ def _(op: GlobalPool, graph: _Graph) -> str:
 @_emit.register
 def _(op: Scale, graph: _Graph) -> str:
     return graph.node("Mul", [graph.map_input(op, 0), graph.map_input(op, 1)], op.name)
+
+
+@_emit.register
+def _(op: Sum, graph: _Graph) -> str:
+    maps = [graph.map_input(op, i) for i in range(len(op.inputs))]
+
+    def add(name: str) -> str:
+        y = maps[0]
+        for i, x in enumerate(maps[1:], 2):
+            last = i == len(maps) and not op.norm
+            y = graph.node("Add", [y, x], name if last else f"{op.name}/sum{i}")
+        if op.norm:
+            scale, shift = graph.weights.norm(op)
+            y = graph.node("Mul", [y, graph.constant(f"{op.name}.scale", scale[:, None, None])], f"{op.name}/scaled")
+            y = graph.node("Add", [y, graph.constant(f"{op.name}.shift", shift[:, None, None])], name)
+        return y
+
+    if len(maps) == 1 and not op.norm and op.activation == "none":
+        return graph.node("Identity", maps, op.name)
+    return _activated(graph, op, add)
+
+
+@_emit.register
+def _(op: Zero, graph: _Graph) -> str:
+    zero = graph.constant(f"{op.name}/zero", np.array(0, np.float32))
+    return graph.node("Mul", [graph.map_input(op), zero], op.name)
 
 
 @_emit.register

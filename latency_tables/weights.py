@@ -6,7 +6,7 @@ from zlib import crc32
 import numpy as np
 
 from latency_tables.errors import WeightsError
-from search_spaces import Conv, Linear, Operator
+from search_spaces import Conv, Linear, Operator, Sum
 
 BATCH_NORM_EPSILON = 1e-5
 
@@ -32,6 +32,12 @@ class Weights:
             weight = weight * scale[:, None, None, None]
             bias = beta + ((0.0 if bias is None else bias) - mean) * scale
         return weight.astype(np.float32), None if bias is None else bias.astype(np.float32)
+
+    def norm(self, op: Sum) -> tuple[np.ndarray, np.ndarray]:
+        """Scale and shift `[channels]` of a batch norm that no convolution precedes, float32."""
+        gamma, beta, mean, var = (self._take(op, n, (op.channels,)) for n in ("gamma", "beta", "mean", "var"))
+        scale = gamma / np.sqrt(var + BATCH_NORM_EPSILON)
+        return scale.astype(np.float32), (beta - mean * scale).astype(np.float32)
 
     def linear(self, op: Linear) -> tuple[np.ndarray, np.ndarray | None]:
         """Weight `[out, in]` and bias `[out]`, float32."""
@@ -59,6 +65,10 @@ class RandomWeights(Weights):
         """Weight and, where batch norm or bias exists, bias."""
         shape = (op.out_channels, op.in_channels // op.groups, op.kernel, op.kernel)
         return self._draw(op, shape), self._bias(op, op.norm or op.bias, op.out_channels)
+
+    def norm(self, op: Sum) -> tuple[np.ndarray, np.ndarray]:
+        """Scale and shift that change little."""
+        return np.full(op.channels, 1.01, dtype=np.float32), np.full(op.channels, 0.01, dtype=np.float32)
 
     def linear(self, op: Linear) -> tuple[np.ndarray, np.ndarray | None]:
         """Weight and, where the operator has one, bias."""

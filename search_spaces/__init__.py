@@ -7,13 +7,15 @@ from search_spaces.additive import AdditiveCost, covering
 from search_spaces.builder import NetworkBuilder, make_divisible
 from search_spaces.errors import ArchitectureError, SpaceError
 from search_spaces.mbconv import MBConvSpace, MBConvSpec, Stage
+from search_spaces.nasbench201 import nasbench201
+from search_spaces.nasbench_macro import nasbench_macro
 from search_spaces.network import Network
 from search_spaces.ofa_mbv3 import ofa_mbv3
-from search_spaces.operators import Conv, GlobalPool, Linear, Operator, Pool, Scale, Shuffle
+from search_spaces.operators import Conv, GlobalPool, Linear, Operator, Pool, Scale, Shuffle, Sum, Zero
 from search_spaces.reference import REFERENCE_NETWORKS, reference_network
 from search_spaces.space import Architecture, Gene, Space
 
-SPACES: dict[str, Callable[..., Space]] = {"ofa_mbv3": ofa_mbv3}
+SPACES: dict[str, Callable[..., Space]] = {f.__name__: f for f in (ofa_mbv3, nasbench201, nasbench_macro)}
 
 
 def get_space(name: str, **options: object) -> Space:
@@ -51,6 +53,8 @@ __all__ = [
     "Space",
     "SpaceError",
     "Stage",
+    "Sum",
+    "Zero",
     "covering",
     "get_space",
     "make_divisible",

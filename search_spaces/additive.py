@@ -25,6 +25,8 @@ def covering(space: Space) -> list[Architecture]:
     At every combination of the global genes (resolution), block choices vary all at once:
     as many architectures as the richest block has combinations, all of full depth.
     """
+    if not space.blockwise:
+        return _greedy_covering(space)
     parts = _part_genes(space)
     shared = [i for i, gene in enumerate(space.genes) if "." not in gene.name]
     combinations = {
@@ -41,12 +43,25 @@ def covering(space: Space) -> list[Architecture]:
     return archs
 
 
+def _greedy_covering(space: Space, samples: int = 1000) -> list[Architecture]:
+    """Those of a fixed sample that have an operator which none before them has."""
+    seen: set[str] = set()
+    archs = []
+    for x in space.sample(np.random.default_rng(0), samples):
+        keys = set(space.network(x).kernels)
+        if keys - seen:
+            seen |= keys
+            archs.append(space.check(x))
+    return archs
+
+
 class AdditiveCost:
     """Sum over operators of `costs(op)`, for whole populations at once.
 
     The operators of a part ("stage1.block2", "stem") must be decided by the part's own genes
     and the global ones; a part whose genes are inactive is absent. Each part becomes one lookup
-    table, so that scoring a population is a few gathers.
+    table, so that scoring a population is a few gathers. A space that is not block-wise is
+    scored network by network, each once.
 
     Args:
         space: The space.
@@ -57,6 +72,10 @@ class AdditiveCost:
         self.space = space
         self._shared = [i for i, gene in enumerate(space.genes) if "." not in gene.name]
         self._columns = _part_genes(space)
+        self._costs = costs
+        self._known: dict[Architecture, np.ndarray] = {}
+        if not space.blockwise:
+            return
         cache: dict[str, np.ndarray] = {}
         tables: dict[str, dict[int, np.ndarray]] = {}
         for arch in covering(space):
@@ -68,11 +87,13 @@ class AdditiveCost:
             row = np.array([arch])
             for part, total in sums.items():
                 tables.setdefault(part, {})[int(self._code(part, row)[0])] = total
-        self._tables = {part: np.stack([rows[i] for i in range(len(rows))]) for part, rows in tables.items()}
+        self._tables = {part: self._filled(part, rows) for part, rows in tables.items()}
 
     def __call__(self, X: np.ndarray) -> np.ndarray:
         """Costs of a population `[n, genes]`, float64 `[n, m]`."""
         X = np.atleast_2d(X)
+        if not self.space.blockwise:
+            return np.array([self._whole(tuple(x)) for x in X.tolist()])
         active = self.space.active(X)
         total = np.zeros((len(X), next(iter(self._tables.values())).shape[1]))
         for part, table in self._tables.items():
@@ -81,10 +102,38 @@ class AdditiveCost:
             total += values if columns is None else np.where(active[:, columns[0], None], values, 0.0)
         return total
 
+    def _whole(self, arch: Architecture) -> np.ndarray:
+        """Costs of one network of a space that is not block-wise."""
+        if arch not in self._known:
+            self._known[arch] = np.sum([np.asarray(self._costs(op)) for op in self.space.network(arch).live], axis=0)
+        return self._known[arch]
+
+    def _filled(self, part: str, rows: dict[int, np.ndarray]) -> np.ndarray:
+        """Costs by code; choices that leave nothing of the part, such as an identity, cost nothing."""
+        codes = int(np.prod(self.space.cardinality[self._shared + self._columns.get(part, [])], dtype=np.int64))
+        nothing = np.zeros_like(next(iter(rows.values())))
+        return np.stack([rows.get(code, nothing) for code in range(codes)])
+
     def cheapest(self, column: int = 0) -> Architecture:
-        """The architecture with the smallest cost in `column`, exact over the whole space."""
+        """The architecture with the smallest cost in `column`: exact for a block-wise space.
+
+        For another, no single gene can make it cheaper.
+        """
+        if not self.space.blockwise:
+            return self._descend(column)
         rows = np.concatenate([self._cheapest(values, column) for values in self._global_choices()])
         return self.space.check(rows[np.argmin(self(rows)[:, column])].tolist())
+
+    def _descend(self, column: int) -> Architecture:
+        best, cost = np.zeros(len(self.space.genes), dtype=np.int64), np.inf
+        while True:
+            rows = np.repeat(best[None], self.space.cardinality.sum(), axis=0)
+            gene = np.repeat(np.arange(len(best)), self.space.cardinality)
+            rows[np.arange(len(rows)), gene] = np.concatenate([np.arange(c) for c in self.space.cardinality])
+            costs = self(rows)[:, column]
+            if costs.min() >= cost:
+                return self.space.check(best.tolist())
+            best, cost = rows[costs.argmin()], float(costs.min())
 
     def _global_choices(self) -> Iterator[tuple[int, ...]]:
         return product(*(range(int(self.space.cardinality[i])) for i in self._shared))

@@ -1,8 +1,22 @@
 """`NetworkBuilder`: writes a `Network` operator by operator and keeps track of shapes."""
 
+from typing import Literal
+
 from search_spaces.errors import ArchitectureError
 from search_spaces.network import Network
-from search_spaces.operators import Activation, Conv, GlobalPool, Linear, Operator, Pool, Scale, Shape, Shuffle
+from search_spaces.operators import (
+    Activation,
+    Conv,
+    GlobalPool,
+    Linear,
+    Operator,
+    Pool,
+    Scale,
+    Shape,
+    Shuffle,
+    Sum,
+    Zero,
+)
 
 
 def make_divisible(value: float, divisor: int = 8) -> int:
@@ -66,10 +80,23 @@ class NetworkBuilder:
         """Fully connected layer with bias on a 1 x 1 map."""
         return self._append(Linear(name, (x,), self.shape(x)[0], out_channels, activation))
 
-    def pool(self, name: str, x: int, *, kernel: int, stride: int) -> int:
-        """Maximum over k x k windows."""
+    def pool(self, name: str, x: int, *, kernel: int, stride: int, reduce: Literal["max", "mean"] = "max") -> int:
+        """Maximum or average over k x k windows."""
         channels, size, _ = self.shape(x)
-        return self._append(Pool(name, (x,), channels, size, kernel, stride))
+        return self._append(Pool(name, (x,), channels, size, kernel, stride, reduce))
+
+    def sum(self, name: str, *inputs: int, activation: Activation = "none", norm: bool = False) -> int:
+        """Sum of maps of one shape, then batch norm, then activation."""
+        shapes = {self.shape(x) for x in inputs}
+        if len(shapes) != 1:
+            raise ArchitectureError(f"{name}: maps of shapes {sorted(shapes)} cannot be summed; they must be equal.")
+        channels, size, _ = shapes.pop()
+        return self._append(Sum(name, inputs, channels, size, activation, norm))
+
+    def zero(self, name: str, x: int) -> int:
+        """Zeros of the shape of `x`."""
+        channels, size, _ = self.shape(x)
+        return self._append(Zero(name, (x,), channels, size))
 
     def global_pool(self, name: str, x: int) -> int:
         """Average over the whole map."""

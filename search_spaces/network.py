@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from functools import cached_property
 
 from search_spaces.errors import ArchitectureError
@@ -33,6 +33,22 @@ class Network:
 
     def __iter__(self) -> Iterator[Operator]:
         return iter(self.operators)
+
+    @cached_property
+    def live(self) -> "Network":
+        """The network without the operators that its result does not depend on: what a runtime runs."""
+        needed = {len(self.operators)}
+        for i in range(len(self.operators), 0, -1):
+            if i in needed:
+                needed.update(self.operators[i - 1].inputs)
+        kept = sorted(needed | {0})
+        if len(kept) == len(self.operators) + 1:
+            return self
+        index = {old: new for new, old in enumerate(kept)}
+        operators = (
+            replace(op, inputs=tuple(index[v] for v in op.inputs)) for op in (self.operators[v - 1] for v in kept[1:])
+        )
+        return replace(self, operators=tuple(operators))
 
     @cached_property
     def shapes(self) -> tuple[Shape, ...]:
@@ -76,8 +92,8 @@ class Network:
 
     @cached_property
     def kernels(self) -> tuple[str, ...]:
-        """Latency-table key of every operator, in execution order (a key appears as often as it runs)."""
-        return tuple(op.key for op in self.operators)
+        """Latency-table key of every live operator, in execution order (a key appears as often as it runs)."""
+        return tuple(op.key for op in self.live)
 
     @cached_property
     def num_classes(self) -> int:

@@ -164,7 +164,10 @@ class Linear(Operator):
 
 @dataclass(frozen=True, slots=True)
 class Pool(Operator):
-    """Maximum or average over k x k windows, padding k // 2 (which an average does not count)."""
+    """Maximum or average over k x k windows, padding (k - 1) // 2 (which an average does not count).
+
+    Even windows need a size that the stride divides: 2 x 2 in steps of 2 on an even map.
+    """
 
     kind: ClassVar[str] = "pool"
 
@@ -173,6 +176,13 @@ class Pool(Operator):
     kernel: int
     stride: int
     reduce: Literal["max", "mean"] = "max"
+
+    def __post_init__(self) -> None:
+        if self.kernel % 2 == 0 and self.size % self.stride:
+            raise ValueError(
+                f"{self.name}: size (={self.size}) must be a multiple of stride (={self.stride}) "
+                f"for an even kernel (={self.kernel})."
+            )
 
     @property
     def out_shape(self) -> Shape:
@@ -239,7 +249,62 @@ class Shuffle(Operator):
         return f"shuffle_c{self.channels}_h{self.size}_g{self.groups}"
 
 
-KINDS: dict[str, type[Operator]] = {op.kind: op for op in (Conv, Linear, Pool, GlobalPool, Scale, Shuffle)}
+@dataclass(frozen=True, slots=True)
+class Sum(Operator):
+    """Sum of one or more maps of one shape, then batch norm, then activation; both optional.
+
+    With one input it is a batch norm or an activation of its own, where no convolution is there
+    to fuse it into (pre-activation networks).
+    """
+
+    kind: ClassVar[str] = "sum"
+
+    channels: int
+    size: int
+    activation: Activation = "none"
+    norm: bool = False
+
+    def __post_init__(self) -> None:
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(f"{self.name}: activation (={self.activation!r}) must be one of {ACTIVATIONS}.")
+
+    @property
+    def out_shape(self) -> Shape:
+        return (self.channels, self.size, self.size)
+
+    @property
+    def params(self) -> int:
+        return 2 * self.channels * self.norm
+
+    @property
+    def weight_elements(self) -> int:
+        return self.params
+
+    @property
+    def key(self) -> str:
+        norm = "_norm" if self.norm else ""
+        return f"sum{len(self.inputs)}_c{self.channels}_h{self.size}{norm}_{self.activation}"
+
+
+@dataclass(frozen=True, slots=True)
+class Zero(Operator):
+    """A map of zeros shaped like its input: a node that no edge of a cell reaches."""
+
+    kind: ClassVar[str] = "zero"
+
+    channels: int
+    size: int
+
+    @property
+    def out_shape(self) -> Shape:
+        return (self.channels, self.size, self.size)
+
+    @property
+    def key(self) -> str:
+        return f"zero_c{self.channels}_h{self.size}"
+
+
+KINDS: dict[str, type[Operator]] = {op.kind: op for op in (Conv, Linear, Pool, GlobalPool, Scale, Shuffle, Sum, Zero)}
 
 
 def operator_text(op: Operator) -> str:

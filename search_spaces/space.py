@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -22,12 +23,12 @@ class Gene:
 
     Attributes:
         name: Path like "stage1.block2.kernel"; a name without a dot is global.
-        choices: The values, in ascending order of cost.
+        choices: The values: whole numbers in ascending order of cost, or names.
         requires: (gene, value): active only where that earlier gene is at least that value.
     """
 
     name: str
-    choices: tuple[int, ...]
+    choices: tuple[Any, ...]
     requires: tuple[str, int] | None = None
 
     @property
@@ -47,6 +48,7 @@ class Space(ABC):
     name: str
     genes: tuple[Gene, ...]
     options: dict[str, object]  # get_space(name, **options) makes this space again
+    blockwise: bool = True  # whether the operators of a block are decided by its own genes and the global ones
 
     @abstractmethod
     def network(self, arch: Sequence[int] | np.ndarray) -> Network:
@@ -142,7 +144,7 @@ class Space(ABC):
                 )
         return tuple(int(v) for v in self.canonical(np.asarray(arch, dtype=np.int64))[0])
 
-    def encode(self, values: Mapping[str, int]) -> Architecture:
+    def encode(self, values: Mapping[str, Any]) -> Architecture:
         """Genotype of named values; genes of inactive blocks may be missing.
 
         Raises:
@@ -159,7 +161,7 @@ class Space(ABC):
                 raise ArchitectureError(f"Gene {gene.name!r} is active and needs a value out of {gene.choices}.")
         return self.check(arch.tolist())
 
-    def decode(self, arch: Sequence[int] | np.ndarray) -> dict[str, int]:
+    def decode(self, arch: Sequence[int] | np.ndarray) -> dict[str, Any]:
         """Values of the active genes by name."""
         arch = self.check(arch)
         active = self.active(np.array(arch))[0]
@@ -220,7 +222,7 @@ class Space(ABC):
         ]
 
     @staticmethod
-    def _choice(gene: Gene, value: int) -> int:
+    def _choice(gene: Gene, value: Any) -> int:
         if value not in gene.choices:
             raise ArchitectureError(f"Gene {gene.name!r} (={value}) must be one of {gene.choices}.")
         return gene.choices.index(value)

@@ -1,7 +1,7 @@
 """`NetworkModule`: any `Network` as a stand-alone Flax module."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ import numpy as np
 from flax import nnx
 from jax import lax
 
-from search_spaces import Conv, GlobalPool, Linear, Network, Operator, Pool, Scale, Shuffle
+from search_spaces import Conv, GlobalPool, Linear, Network, Operator, Pool, Scale, Shuffle, Sum, Zero
 from supernets.depthwise import depthwise
 from supernets.elastic import he_normal
 from supernets.layers import ACTIVATIONS, convolution, normalise, pointwise
@@ -20,19 +20,27 @@ Array = jax.Array
 class Weights(nnx.Module):
     """Weights of one operator: kernel `[k, k, in / groups, out]` or `[in, out]`, then norm or bias."""
 
-    def __init__(self, op: Conv | Linear, rng: np.random.Generator) -> None:
+    def __init__(self, op: Conv | Linear | Sum, rng: np.random.Generator) -> None:
         if isinstance(op, Conv):
-            shape: tuple[int, ...] = (op.kernel, op.kernel, op.in_channels // op.groups, op.out_channels)
-        else:
-            shape = (op.in_channels, op.out_channels)
-        self.kernel = he_normal(rng, shape, int(np.prod(shape[:-1])))
-        if isinstance(op, Conv) and op.norm:
-            self.gamma = nnx.Param(jnp.ones(op.out_channels))
-            self.beta = nnx.Param(jnp.zeros(op.out_channels))
-            self.mean = nnx.BatchStat(jnp.zeros(op.out_channels))
-            self.var = nnx.BatchStat(jnp.ones(op.out_channels))
-        if op.bias:
+            self.kernel = _kernel(rng, (op.kernel, op.kernel, op.in_channels // op.groups, op.out_channels))
+        elif isinstance(op, Linear):
+            self.kernel = _kernel(rng, (op.in_channels, op.out_channels))
+        if isinstance(op, Conv | Sum) and op.norm:
+            channels = op.out_shape[0]
+            self.gamma = nnx.Param(jnp.ones(channels))
+            self.beta = nnx.Param(jnp.zeros(channels))
+            self.mean = nnx.BatchStat(jnp.zeros(channels))
+            self.var = nnx.BatchStat(jnp.ones(channels))
+        if isinstance(op, Conv | Linear) and op.bias:
             self.bias = nnx.Param(jnp.zeros(op.out_channels))
+
+
+def _kernel(rng: np.random.Generator, shape: tuple[int, ...]) -> nnx.Param:
+    return he_normal(rng, shape, int(np.prod(shape[:-1])))
+
+
+def _weighted(op: Operator) -> TypeGuard[Conv | Linear | Sum]:
+    return isinstance(op, Conv | Linear) or (isinstance(op, Sum) and op.norm)
 
 
 class NetworkModule(nnx.Module):
@@ -45,9 +53,7 @@ class NetworkModule(nnx.Module):
 
     def __init__(self, network: Network, *, rng: np.random.Generator) -> None:
         self.network = network
-        self.weights = nnx.Dict(
-            {_attribute(op.name): Weights(op, rng) for op in network if isinstance(op, Conv | Linear)}
-        )
+        self.weights = nnx.Dict({_attribute(op.name): Weights(op, rng) for op in network if _weighted(op)})
 
     def __call__(self, images: Array, *, use_batch_statistics: bool = False) -> Array:
         """Logits `[n, classes]` of normalised images `[n, h, w, c]`.
@@ -99,7 +105,7 @@ def _linear(op: Linear, weights: Any, inputs: list[Array], batch: bool) -> Array
 
 
 def _pool(op: Pool, weights: None, inputs: list[Array], batch: bool) -> Array:
-    p = op.kernel // 2
+    p = (op.kernel - 1) // 2
     window, strides = (1, op.kernel, op.kernel, 1), (1, op.stride, op.stride, 1)
     padding = ((0, 0), (p, p), (p, p), (0, 0))
     if op.reduce == "max":
@@ -116,6 +122,20 @@ def _scale(op: Scale, weights: None, inputs: list[Array], batch: bool) -> Array:
     return inputs[0] * inputs[1]
 
 
+def _sum(op: Sum, weights: Any, inputs: list[Array], batch: bool) -> Array:
+    y = inputs[0]
+    for x in inputs[1:]:
+        y = y + x
+    if op.norm:
+        given = None if batch else (weights.mean[...], weights.var[...])
+        y, _ = normalise(y, weights.gamma[...], weights.beta[...], given)
+    return ACTIVATIONS[op.activation](y)
+
+
+def _zero(op: Zero, weights: None, inputs: list[Array], batch: bool) -> Array:
+    return jnp.zeros_like(inputs[0])
+
+
 def _shuffle(op: Shuffle, weights: None, inputs: list[Array], batch: bool) -> Array:
     x = inputs[0]
     return x.reshape(*x.shape[:3], op.groups, -1).swapaxes(3, 4).reshape(x.shape)
@@ -128,4 +148,6 @@ _RUN: dict[type[Operator], Callable[..., Array]] = {
     GlobalPool: _global_pool,
     Scale: _scale,
     Shuffle: _shuffle,
+    Sum: _sum,
+    Zero: _zero,
 }

@@ -16,6 +16,9 @@ from search_spaces import (
     Pool,
     Scale,
     Shuffle,
+    Sum,
+    Zero,
+    get_space,
     reference_network,
 )
 
@@ -36,7 +39,7 @@ def run(model, **feed):
 
 def windows(x, kernel, stride, fill):
     """`[n, c, out, out, k, k]`: the patches under a sliding filter, one Python step each."""
-    pad = kernel // 2
+    pad = (kernel - 1) // 2
     x = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)), constant_values=fill)
     out = -(-(x.shape[2] - 2 * pad) // stride)
     patches = np.empty((*x.shape[:2], out, out, kernel, kernel))
@@ -137,6 +140,9 @@ SIMPLE = {
     "max": (Pool("p", (0,), 4, 7, 3, 2, "max"), lambda x: windows(x, 3, 2, -np.inf).max((-1, -2))),
     "mean": (Pool("p", (0,), 4, 7, 3, 2, "mean"), _mean_pool),
     "global": (GlobalPool("p", (0,), 4, 7), lambda x: x.mean((2, 3), keepdims=True)),
+    "sum": (Sum("p", (0, 0, 0), 4, 7, "relu"), lambda x: np.maximum(3 * x, 0)),
+    "activation alone": (Sum("p", (0,), 4, 7, "hswish"), lambda x: ACTIVATIONS["hswish"](x)),
+    "zero": (Zero("p", (0,), 4, 7), lambda x: 0 * x),
     "shuffle": (
         Shuffle("p", (0,), 4, 7, 2),
         lambda x: x[:, [0, 2, 1, 3]],
@@ -188,3 +194,19 @@ def test_missing_and_misshapen_weights_are_named(rng):
         onnx_model(network, without)
     with pytest.raises(WeightsError, match=r"'classifier.weight' has shape \(16, 10\).*needs \(10, 16\)"):
         onnx_model(network, weights | {"classifier.weight": weights["classifier.weight"].T})
+
+
+def test_norm_of_a_sum(rng):
+    network = Network("n", 4, 5, (Sum("s", (0, 0), 4, 5, "relu", norm=True),))
+    weights = {f"s.{name}": rng.uniform(0.5, 2, 4) for name in ("gamma", "beta", "mean", "var")}
+    x = rng.normal(size=(2, 4, 5, 5))
+    scale, shift = weights["s.gamma"] / np.sqrt(weights["s.var"] + 1e-5), weights["s.beta"]
+    expected = np.maximum((2 * x - weights["s.mean"][:, None, None]) * scale[:, None, None] + shift[:, None, None], 0)
+    np.testing.assert_allclose(run(onnx_model(network, weights, batch=2), image=x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_benchmark_networks_run(rng):
+    space = get_space("nasbench201")
+    for arch in ([0] * 6, [1] * 6, [4] * 6, [3, 0, 1, 4, 0, 2], [2, 3, 0, 0, 0, 3]):
+        got = run(onnx_model(space.network(arch)), image=rng.normal(size=(1, 3, 32, 32)))
+        assert got.shape == (1, 10) and np.isfinite(got).all()
