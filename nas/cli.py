@@ -2,6 +2,7 @@
 
 import typer
 
+from nas.commands.compare import compare
 from nas.commands.demo import demo
 from nas.commands.describe import describe
 from nas.commands.export import export
@@ -21,5 +22,5 @@ app = typer.Typer(
     add_completion=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (spaces, describe, devices, profile, measure, score, train, search, export, report, demo):
+for command in (spaces, describe, devices, profile, measure, score, train, search, export, report, compare, demo):
     app.command()(command)

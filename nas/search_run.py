@@ -47,7 +47,7 @@ class SearchSettings:
 
     device: str
     limit_ms: float | None = None
-    searcher: str = "linas"
+    searcher: str = "ehvi"
     evaluations: int = 160
     batch: int = 16
     measured: int = 12

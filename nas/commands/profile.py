@@ -59,7 +59,7 @@ def profile(
     from nas.errors import UserError
 
     if compare:
-        from nas.commands.compare import compare_tables
+        from nas.commands.compare_tables import compare_tables
 
         compare_tables(compare, space, option or (), plot, json=json)
         return

@@ -20,10 +20,10 @@ def search(
         str,
         typer.Option(
             "--searcher",
-            help="linas (NSGA-II on the accuracy predictor, refitted as it goes), nsga2, random, optuna-tpe, "
-            "optuna-nsga2.",
+            help="ehvi (Gaussian processes, expected hypervolume improvement), linas, nsga2, nsga3, aging, ofa, "
+            "mnasnet, sensitivity, netadapt, optuna-tpe, optuna-nsga2, optuna-gp, params, macs, random.",
         ),
-    ] = "linas",
+    ] = "ehvi",
     evaluations: Annotated[
         int, typer.Option("--evaluations", help="Subnets evaluated from the supernet.", min=4)
     ] = 160,

@@ -1,47 +1,43 @@
 """Searchers by name."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 from nas.errors import UserError
 from nas.search.base import Searcher
 from search_spaces import Space
 
-
-def _random(space: Space, **options: Any) -> Searcher:
-    from nas.search.random import RandomSearcher
-
-    return RandomSearcher(space, **options)
+DEFAULT = "ehvi"
 
 
-def _nsga2(space: Space, **options: Any) -> Searcher:
-    from nas.search.nsga2 import NSGA2
+@dataclass(frozen=True)
+class _Entry:
+    """Where a searcher lives; its module is imported only when it is used."""
 
-    return NSGA2(space, **options)
-
-
-def _linas(space: Space, **options: Any) -> Searcher:
-    from nas.search.linas import Linas
-
-    return Linas(space, **options)
+    module: str
+    name: str
+    summary: str
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _optuna(sampler: str) -> Callable[..., Searcher]:
-    def make(space: Space, **options: Any) -> Searcher:
-        from nas.search.optuna_searcher import OptunaSearcher
-
-        return OptunaSearcher(space, sampler=sampler, **options)
-
-    return make
-
-
-# functions, because each module is imported only when its searcher is used
-SEARCHERS: dict[str, Callable[..., Searcher]] = {
-    "linas": _linas,
-    "nsga2": _nsga2,
-    "random": _random,
-    "optuna-tpe": _optuna("tpe"),
-    "optuna-nsga2": _optuna("nsga2"),
+SEARCHERS: dict[str, _Entry] = {
+    "ehvi": _Entry("ehvi", "EHVI", "Gaussian processes and expected hypervolume improvement"),
+    "linas": _Entry("linas", "Linas", "NSGA-II on predictors that are refitted as it goes (DyNAS-T)"),
+    "nsga2": _Entry("nsga2", "NSGA2", "evolution by non-domination and crowding"),
+    "nsga3": _Entry("nsga3", "NSGA3", "evolution by non-domination and reference directions"),
+    "aging": _Entry("evolution", "AgingEvolution", "regularised evolution"),
+    "ofa": _Entry("evolution", "OFAEvolution", "Once-for-All's constrained evolution"),
+    "mnasnet": _Entry("evolution", "MnasNet", "regularised evolution of MnasNet's reward"),
+    "sensitivity": _Entry("sensitivity", "Sensitivity", "FastNAS-like thresholds on single changes"),
+    "netadapt": _Entry("sensitivity", "NetAdapt", "greedy shrinking of the largest network"),
+    "optuna-tpe": _Entry("optuna_searcher", "OptunaSearcher", "Optuna's TPE", {"sampler": "tpe"}),
+    "optuna-nsga2": _Entry("optuna_searcher", "OptunaSearcher", "Optuna's NSGA-II", {"sampler": "nsga2"}),
+    "optuna-gp": _Entry("optuna_searcher", "OptunaSearcher", "Optuna's GP (needs torch)", {"sampler": "gp"}),
+    "params": _Entry("proxy", "ProxySearcher", "baseline: parameters instead of accuracy", {"proxy": "params"}),
+    "macs": _Entry("proxy", "ProxySearcher", "baseline: MACs instead of accuracy", {"proxy": "macs"}),
+    "random": _Entry("random", "RandomSearcher", "baseline"),
 }
 
 
@@ -61,4 +57,6 @@ def make_searcher(name: str, space: Space, *, num_objectives: int = 2, seed: int
     """
     if name not in SEARCHERS:
         raise UserError(f"Searcher {name!r} is unknown; choose one of: {', '.join(SEARCHERS)}.")
-    return SEARCHERS[name](space, num_objectives=num_objectives, seed=seed, **options)
+    entry = SEARCHERS[name]
+    make = getattr(import_module(f"nas.search.{entry.module}"), entry.name)
+    return make(space, num_objectives=num_objectives, seed=seed, **{**entry.options, **options})

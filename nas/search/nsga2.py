@@ -72,5 +72,8 @@ class NSGA2(Searcher):
         X, Y = np.concatenate([self.parents, X]), np.concatenate([self._scores, Y])
         finite = np.isfinite(self.limits)
         over = np.maximum(0.0, Y[:, finite] - self.limits[finite]) / np.abs(self.limits[finite])
-        best = survivors(Y, over.sum(axis=1), self.population)
+        best = self._survivors(Y, over.sum(axis=1), self.population)
         self.parents, self._scores = X[best], Y[best]
+
+    def _survivors(self, Y: np.ndarray, excess: np.ndarray, n: int) -> np.ndarray:
+        return survivors(Y, excess, n)

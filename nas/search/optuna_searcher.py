@@ -1,19 +1,21 @@
 """Optuna's samplers behind ask/tell; the study lives in Optuna's own storage."""
 
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
+from nas.errors import UserError
 from nas.search.base import Searcher
 from search_spaces import Space
 
 
 class OptunaSearcher(Searcher):
-    """TPE or NSGA-II by Optuna itself (Akiba et al., KDD 2019).
+    """TPE, NSGA-II or a Gaussian process by Optuna itself (Akiba et al., KDD 2019).
 
     Args:
         space: Where to search.
-        sampler: "tpe" or "nsga2".
+        sampler: "tpe", "nsga2" or "gp".
         storage: URL of an Optuna storage; in memory by default. A study of the same name there is replaced.
         study_name: Its name.
         seed: Of the sampler.
@@ -34,7 +36,13 @@ class OptunaSearcher(Searcher):
 
         super().__init__(space, seed=seed, **options)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        make = {"tpe": optuna.samplers.TPESampler, "nsga2": optuna.samplers.NSGAIISampler}[sampler]
+        make = {
+            "tpe": optuna.samplers.TPESampler,
+            "nsga2": optuna.samplers.NSGAIISampler,
+            "gp": optuna.samplers.GPSampler,
+        }[sampler]
+        if sampler == "gp" and find_spec("torch") is None:
+            raise UserError("Searcher 'optuna-gp' needs torch, which is not installed; pip install torch, or use ehvi.")
         if storage and study_name in optuna.get_all_study_names(storage):
             optuna.delete_study(study_name=study_name, storage=storage)
         self.study = optuna.create_study(

@@ -1,0 +1,198 @@
+"""The default searcher: Gaussian processes and expected hypervolume improvement."""
+
+from typing import Any
+
+import numpy as np
+
+from nas.pareto import pareto_front
+from nas.search.base import Searcher
+from nas.search.improvement import Improvement, Warp
+from predictors.feature_groups import ENUMERABLE, Features, enumerate_space
+from predictors.gaussian_process import GaussianProcess
+from search_spaces import Space
+
+
+class EHVI(Searcher):
+    """Evaluates what is expected to enlarge the front most (Emmerich et al., IEEE CEC 2011).
+
+    A Gaussian process for every objective that must be measured; an objective that is known (a latency
+    from a table) enters exactly, and as an input to the others' processes, because slow
+    networks tend to be accurate. A space of up to `ENUMERABLE` networks is scored whole; in a larger
+    one the expected improvement is maximised by evolution. Architectures that were asked for and
+    not yet told count with their mean, so that any number can be in flight.
+
+    Args:
+        space: Where to search.
+        initial: Random evaluations before the first model.
+        refit: Evaluations between two optimisations of the models' parameters.
+        shortlist: Candidates that stay under consideration between them.
+        generations: Of the evolution, in a large space.
+        fitted: Evaluations that the models are fitted on at most: the front and the newest.
+        reference: Reference point `[m]` of the hypervolume; by default the 95th percentile of
+            the random evaluations (of a random sample, where the objective is known).
+        **options: Those of `Searcher`.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        *,
+        initial: int = 32,
+        refit: int = 8,
+        shortlist: int = 1024,
+        generations: int = 12,
+        fitted: int = 600,
+        reference: np.ndarray | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(space, **options)
+        self.initial, self.refit, self.shortlist, self.generations = initial, refit, shortlist, generations
+        self.fitted, self.reference = fitted, reference
+        self._features: Features | None = None
+        self._models: dict[int, GaussianProcess] = {}
+        self._refitted = -refit  # evaluations told when the parameters were last optimised
+        self._candidates = self.X
+        self._pending: dict[bytes, np.ndarray] = {}
+
+    def _propose(self, n: int) -> np.ndarray:
+        if len(self._asked) < self.initial or len(self.X) < 2:
+            chosen = self.top_up(self.X[:0], min(n, max(1, self.initial - len(self._asked))))
+        else:
+            self._fit()
+            chosen = self._choose(n)
+        self._pending.update(zip(self._keys(chosen), chosen, strict=True))
+        return chosen
+
+    def _learn(self, X: np.ndarray, Y: np.ndarray) -> None:
+        for key in self._keys(X):
+            self._pending.pop(key, None)
+
+    # -- models --------------------------------------------------------------------------------
+
+    def _fit(self) -> None:
+        if self._features is None:
+            self._features = Features(self.space)
+            self._sample = self.space.sample(np.random.default_rng(0), 1000)
+        optimise = len(self.X) - self._refitted >= self.refit
+        rows = self._training_rows()
+        groups = self._groups(self.X[rows])
+        cap = self._reference_point()
+        self._warps: list[Warp | None] = [None] * self.num_objectives
+        for j in range(self.num_objectives):
+            if j not in self.known:
+                warp = self._warps[j] = Warp.of(self.Y[rows, j], float(cap[j]))
+                model = self._models.setdefault(j, GaussianProcess())
+                model.fit(groups, warp(self.Y[rows, j]), optimise=optimise)
+        if optimise:
+            self._refitted = len(self.X)
+            self._candidates = self._shortlisted()
+
+    def _training_rows(self) -> np.ndarray:
+        if len(self.X) <= self.fitted:
+            return np.arange(len(self.X))
+        newest = np.arange(len(self.X) - self.fitted, len(self.X))
+        return np.union1d(newest, pareto_front(self.Y))
+
+    def _groups(self, X: np.ndarray) -> list[np.ndarray]:
+        assert self._features is not None
+        groups = self._features(X)
+        for values in self.known.values():
+            sample = values(self._sample)
+            floor = max(float(np.quantile(sample, 0.01)), 1e-12)  # a time of 0 is a clock's, not a network's
+            log = np.log(np.maximum(sample, floor))
+            groups.append(
+                ((np.log(np.maximum(values(X), floor)) - log.mean()) / (np.sqrt(2) * (log.std() or 1.0)))[:, None]
+            )
+        return groups
+
+    def _reference_point(self) -> np.ndarray:
+        """The reference point, or upper fences of what a random architecture scores, but no limit exceeded."""
+        if self.reference is not None:
+            return np.minimum(np.asarray(self.reference, dtype=np.float64), self.limits)
+        random = [
+            self.known[j](self._sample) if j in self.known else self.Y[: self.initial, j]
+            for j in range(self.num_objectives)
+        ]
+        return np.minimum([_fence(values) for values in random], self.limits)
+
+    # -- candidates ----------------------------------------------------------------------------
+
+    def _shortlisted(self) -> np.ndarray:
+        if self.space.size <= ENUMERABLE:
+            if not hasattr(self, "_everything"):
+                everything = enumerate_space(self.space)
+                self._everything = everything[self.excess(everything) == 0]
+            X = self._everything
+            return X[np.argsort(-self._score(X), kind="stable")[: self.shortlist]]
+        front = self.X[pareto_front(self.Y)]
+        X = self.top_up(self._offspring(front, self.shortlist), self.shortlist)
+        for _ in range(self.generations):
+            score = self._score(X)
+            best = X[np.argsort(-score, kind="stable")[: self.shortlist // 4]]
+            X = np.concatenate(
+                [best, self.fresh(np.concatenate([self._offspring(best, self.shortlist), self._offspring(front, 64)]))]
+            )
+            X = X[np.sort(np.unique(X, axis=0, return_index=True)[1])]
+        return X[np.argsort(-self._score(X), kind="stable")[: self.shortlist]]
+
+    def _offspring(self, parents: np.ndarray, n: int) -> np.ndarray:
+        mothers, fathers = parents[self.rng.integers(0, len(parents), size=(2, n))]
+        crossed = np.where(self.rng.random((n, 1)) < 0.5, self.space.crossover(mothers, fathers, self.rng), mothers)
+        return self.space.mutate(crossed, self.rng, 1.5 / len(self.space.genes))
+
+    def _score(self, X: np.ndarray) -> np.ndarray:
+        groups = self._groups(X)
+        posteriors = {j: model.posterior(groups) for j, model in self._models.items()}
+        return self._expected(X, posteriors, Improvement(self.Y, self._reference_point()))
+
+    def _expected(self, X: np.ndarray, posteriors: dict[int, Any], improvement: Improvement) -> np.ndarray:
+        mean, sd = np.zeros((2, len(X), self.num_objectives))
+        for j in range(self.num_objectives):
+            if j in self.known:
+                mean[:, j] = self.known[j](X)
+            else:
+                mean[:, j], sd[:, j] = posteriors[j].mean, posteriors[j].sd
+        return improvement.expected(mean, sd, self._warps)
+
+    def _choose(self, n: int) -> np.ndarray:
+        """The best candidates one after the other, each believed to turn out at its mean."""
+        pending = np.array(list(self._pending.values()), dtype=np.int64).reshape(-1, len(self.space.genes))
+        X = np.concatenate([pending, self.fresh(self._candidates)])
+        groups = self._groups(X)
+        posteriors = {j: model.posterior(groups) for j, model in self._models.items()}
+        reference = self._reference_point()
+        values = np.stack(
+            [
+                self.known[j](X) if j in self.known else self._warp(j).inverse(posteriors[j].mean)
+                for j in range(self.num_objectives)
+            ],
+            axis=1,
+        )
+        Y, taken = self.Y, np.zeros(len(X), dtype=bool)
+        for row in range(len(pending)):
+            taken[row] = True
+            Y = np.concatenate([Y, values[row : row + 1]])
+            for posterior in posteriors.values():
+                posterior.believe(row)
+        chosen: list[int] = []
+        while len(chosen) < n and not taken.all():
+            score = self._expected(X, posteriors, Improvement(Y, reference))
+            score[taken] = -1.0
+            row = int(score.argmax())
+            taken[row] = True
+            chosen.append(row)
+            Y = np.concatenate([Y, values[row : row + 1]])
+            for posterior in posteriors.values():
+                posterior.believe(row)
+        return X[chosen] if len(chosen) == n else self.top_up(X[chosen], n)
+
+    def _warp(self, j: int) -> Warp:
+        warp = self._warps[j]
+        assert warp is not None
+        return warp
+
+
+def _fence(y: np.ndarray) -> float:
+    """Tukey's upper fence of a sample, at most its maximum: beyond it lie outliers."""
+    low, high = np.quantile(y, [0.25, 0.75])
+    return float(min(y.max(), high + 1.5 * (high - low)))

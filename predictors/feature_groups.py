@@ -1,0 +1,86 @@
+"""Groups of features of architectures that a kernel measures distances in, for any space."""
+
+import numpy as np
+
+from predictors.graph import path_features
+from search_spaces import AdditiveCost, Space
+
+ENUMERABLE = 1 << 15  # networks; a space up to this size is built and scored whole
+
+
+def enumerate_space(space: Space) -> np.ndarray:
+    """Every canonical genotype, int array `[space.size, genes]`."""
+    rows = np.zeros((1, len(space.genes)), dtype=np.int64)
+    for i, gene in enumerate(space.genes):
+        counts = np.where(space.active(rows)[:, i], len(gene.choices), 1)
+        starts = np.repeat(np.cumsum(counts) - counts, counts)
+        rows = np.repeat(rows, counts, axis=0)
+        rows[:, i] = np.arange(len(rows)) - starts
+    return rows
+
+
+class Features:
+    """Genotypes as groups of features, each scaled to a mean squared distance of 1.
+
+    The genes are grouped by the last part of their name (kernel, expand, ...): what they decide.
+    MACs and parameters follow, and in a space that is small enough to build whole, the paths of the network.
+
+    Args:
+        space: Of the genotypes.
+    """
+
+    def __init__(self, space: Space) -> None:
+        self.space = space
+        kinds: dict[str, list[int]] = {}
+        offsets = np.concatenate([[0], np.cumsum(space.cardinality)])
+        for i, gene in enumerate(space.genes):
+            kinds.setdefault(gene.name.rpartition(".")[2], []).extend(range(offsets[i], offsets[i + 1]))
+        self._kinds = list(kinds.values())
+        self._index: dict[bytes, int] = {}
+        if space.size <= ENUMERABLE:
+            rows = enumerate_space(space)
+            self._index = {row.tobytes(): i for i, row in enumerate(rows)}
+            self._whole = _whole(space, rows)
+            self._costs = None
+        else:
+            self._costs = AdditiveCost(space, lambda op: [op.macs, op.params]) if space.blockwise else None
+        sample = space.sample(np.random.default_rng(0), 1000)
+        self._scales = [(f.mean(axis=0), np.sqrt(2 * f.var(axis=0).sum()) or 1.0) for f in self._raw(sample)]
+
+    def __call__(self, X: np.ndarray) -> list[np.ndarray]:
+        """Groups `[n, d]` of genotypes `X` `[n, genes]`."""
+        return [(f - mean) / scale for f, (mean, scale) in zip(self._raw(X), self._scales, strict=True)]
+
+    def _raw(self, X: np.ndarray) -> list[np.ndarray]:
+        hot = self.space.one_hot(X).astype(np.float64)
+        groups = [hot[:, columns] for columns in self._kinds]
+        if self._index:
+            rows = [self._index[x.tobytes()] for x in np.ascontiguousarray(X, dtype=np.int64)]
+            groups = [np.concatenate(groups, axis=1), *(whole[rows] for whole in self._whole)]
+        elif self._costs is not None:
+            costs = np.log(1.0 + self._costs(X))
+            groups += [costs[:, :1], costs[:, 1:]]
+        return groups
+
+
+def network_costs(space: Space, X: np.ndarray) -> np.ndarray:
+    """log(1 + MACs) and log(1 + parameters) of genotypes `X` `[n, genes]`, `[n, 2]`."""
+    if space.size > ENUMERABLE:
+        return np.log1p(AdditiveCost(space, lambda op: [op.macs, op.params])(X))
+    everything = enumerate_space(space)
+    row = {x.tobytes(): i for i, x in enumerate(everything)}
+    rows = [row[x.tobytes()] for x in np.ascontiguousarray(X, dtype=np.int64)]
+    return np.concatenate(_whole(space, everything)[:2], axis=1)[rows]
+
+
+_WHOLE: dict[str, list[np.ndarray]] = {}
+
+
+def _whole(space: Space, rows: np.ndarray) -> list[np.ndarray]:
+    """Log MACs, log parameters and paths of a whole space; kept, as several searches need them."""
+    key = f"{space.name} {sorted(space.options.items())}"
+    if key not in _WHOLE:
+        networks = [space.network(row).live for row in rows]
+        costs = np.log1p([[n.macs, n.params] for n in networks])
+        _WHOLE[key] = [costs[:, :1], costs[:, 1:], path_features(networks)]
+    return _WHOLE[key]
