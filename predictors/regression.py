@@ -106,18 +106,22 @@ class FeatureRegression:
         if not (np.isfinite(X).all() and np.isfinite(y).all()):
             raise ValueError("X and y must be finite; replace missing features before fitting.")
         self.X_, self.y_ = X, y
-        self.report_ = self._cross_validate()
-        self._fit(X, y)
+        # threads gain nothing on a few hundred rows, and on a busy machine they wait for each other for seconds
+        with _one_thread():
+            self.report_ = self._cross_validate()
+            self._fit(X, y)
         return self
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Predicted targets `[n]`."""
-        return self._scores.backward(self._regressor.predict(self._scaled(X)))
+        with _one_thread():
+            return self._scores.backward(self._regressor.predict(self._scaled(X)))
 
     def predict_interval(self, X: np.ndarray) -> np.ndarray:
         """Ends of the prediction interval `[n, 2]`."""
         scaled = self._scaled(X)
-        z, half = self._regressor.predict(scaled), self.width_ * self._regressor.spread(scaled)
+        with _one_thread():
+            z, half = self._regressor.predict(scaled), self.width_ * self._regressor.spread(scaled)
         return np.stack([self._scores.backward(z - half), self._scores.backward(z + half)], axis=1)
 
     def save(self, path: str | Path) -> None:
@@ -179,6 +183,12 @@ class FeatureRegression:
             inside[fold] = misses[fold] <= _quantile(misses[others], self.level)
         self.width_ = _quantile(misses, self.level)
         return _report(self.y_, predicted, float(inside.mean()))
+
+
+def _one_thread() -> Any:
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1)
 
 
 def _quantile(misses: np.ndarray, level: float) -> float:

@@ -84,9 +84,9 @@ def test_parzc_learns_to_rank():
     statistics[rng.random((150, 20)) < 0.3] = np.nan
     X = scale_nodes(statistics)
     assert X.shape == (150, 40) and X.min() == 0 and X.max() == 1
-    y = (X[:, ::2] > 0) @ np.linspace(0, 1, 20)
-    model = ParZCRegressor(width=32, depth=1, epochs=60).fit(X[:100], y[:100])
-    assert kendalltau(model.predict(X[100:]), y[100:]).statistic > 0.6
+    y = (X[:, ::2] > 0) @ np.linspace(0, 1, 20) ** 4  # a few nodes decide
+    model = ParZCRegressor(width=32, depth=1, epochs=60, lr=1e-3).fit(X[:100], y[:100])
+    assert kendalltau(model.predict(X[100:]), y[100:]).statistic > 0.4  # 100 rows, most of 40 columns say nothing
     assert model.spread(X[100:]).min() > 0
     assert np.isfinite(training_free(statistics)).all()
 
