@@ -12,11 +12,11 @@ from nas.console import progress, say
 from nas.errors import InfeasibleError
 from nas.files import writable_folder, write_json
 from nas.front import candidates, entries, measured_front, volume_curve
-from nas.objective import OBJECTIVES, evaluation
+from nas.objective import OBJECTIVES, Evaluations
 from nas.pareto import hypervolume
 from nas.runs import Run
 from nas.search import SearchResult, make_searcher
-from nas.search import search as run_searcher
+from nas.search.asynchronous import search_asynchronously
 from nas.tables import find_table
 from nas.workers import evaluators
 
@@ -36,7 +36,7 @@ class SearchSettings:
         limit_ms: Hard limit on the latency.
         searcher: One of `nas.search.SEARCHERS`.
         evaluations: Subnets evaluated from the supernet.
-        batch: Asked for at once.
+        batch: Evaluations in flight at most; a few times the workers, so that none waits.
         measured: Networks re-measured at most.
         seed: Of every random choice.
         workers: Ray workers; None for one a core.
@@ -137,12 +137,12 @@ def _search(run: Run, settings: SearchSettings, accuracies: Any, latency: "Table
         options |= {"storage": settings.storage or url, "study_name": f"{run.name}-{log.stem}"}
     searcher = make_searcher(settings.searcher, run.space, num_objectives=2, seed=settings.seed, **options)
     with progress(f"search ({settings.searcher})") as update:
-        return run_searcher(
+        return search_asynchronously(
             run.space,
-            evaluation(accuracies, latency.predict),
+            Evaluations(accuracies, latency.predict),
             searcher=searcher,
             evaluations=settings.evaluations,
-            batch=settings.batch,
+            window=settings.batch,
             objectives=OBJECTIVES,
             log=log,
             options={

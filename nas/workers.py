@@ -1,15 +1,30 @@
 """Evaluating subnets on Ray: a local one by default, a cluster by address."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from nas.errors import UserError
 
-Accuracies = Callable[[np.ndarray], Iterable[float]]  # genotypes [n, genes] -> percent, in order
 Evaluate = Callable[[np.ndarray], float]
+
+
+class Accuracies(Protocol):
+    """Accuracies in percent, a batch in order or one by one."""
+
+    def __call__(self, X: np.ndarray) -> Iterator[float]:
+        """Accuracies of genotypes `[n, genes]`, in order."""
+
+    def submit(self, x: np.ndarray) -> int:
+        """Takes a genotype `[genes]`; returns a ticket."""
+
+    def result(self, ticket: int) -> float:
+        """Accuracy of a ticket, as soon as it is there."""
+
+
 RETRIES = 3  # of an evaluation whose worker or node died; it is deterministic, so the result is the same
 _OBJECT_STORE_BYTES = 256 << 20
 
@@ -27,7 +42,7 @@ def evaluators(evaluate: Evaluate, *, workers: int, address: str | None) -> Iter
         address: Of a Ray cluster; None for `RAY_ADDRESS`, or a local one that ends with the search.
     """
     if workers == 0:
-        yield lambda X: (evaluate(x) for x in X)
+        yield _Inline(evaluate)
         return
     import ray
 
@@ -64,6 +79,26 @@ def start_ray(ray: Any, workers: int, address: str | None) -> None:
         ) from error
 
 
+class _Inline:
+    """Evaluates in this process, when a result is asked for."""
+
+    def __init__(self, evaluate: Evaluate) -> None:
+        self._evaluate = evaluate
+        self._submitted: dict[int, np.ndarray] = {}
+        self._tickets = 0
+
+    def __call__(self, X: np.ndarray) -> Iterator[float]:
+        return (self._evaluate(x) for x in X)
+
+    def submit(self, x: np.ndarray) -> int:
+        self._tickets += 1
+        self._submitted[self._tickets] = x
+        return self._tickets
+
+    def result(self, ticket: int) -> float:
+        return self._evaluate(self._submitted.pop(ticket))
+
+
 class _Pool:
     """Keeps every worker busy and hands results back in the order asked."""
 
@@ -82,18 +117,35 @@ class _Pool:
         self._shared = [ray.put(evaluate)]
         self._workers = [remote.remote() for _ in range(workers)]
 
+        self._idle = list(self._workers)
+        self._waiting: deque[tuple[int, np.ndarray]] = deque()
+        self._running: dict[Any, tuple[int, Any]] = {}
+        self._results: dict[int, float] = {}
+        self._tickets = 0
+
     def __call__(self, X: np.ndarray) -> Iterator[float]:
-        idle, running, results = list(self._workers), {}, {}
-        asked = given = 0
-        while given < len(X):
-            while idle and asked < len(X):
-                worker = idle.pop()
-                running[worker.accuracy.remote(self._shared, X[asked])] = (asked, worker)
-                asked += 1
-            ready, _ = self._ray.wait(list(running), num_returns=1)
-            number, worker = running.pop(ready[0])
-            results[number] = self._ray.get(ready[0])
-            idle.append(worker)
-            while given in results:
-                yield results.pop(given)
-                given += 1
+        for ticket in [self.submit(x) for x in X]:
+            yield self.result(ticket)
+
+    def submit(self, x: np.ndarray) -> int:
+        """Takes a genotype `[genes]`; the first idle worker evaluates it."""
+        self._tickets += 1
+        self._waiting.append((self._tickets, x))
+        self._dispatch()
+        return self._tickets
+
+    def result(self, ticket: int) -> float:
+        """Accuracy of a ticket; waits for it, and keeps every worker busy meanwhile."""
+        while ticket not in self._results:
+            ready, _ = self._ray.wait(list(self._running), num_returns=1)
+            number, worker = self._running.pop(ready[0])
+            self._results[number] = self._ray.get(ready[0])
+            self._idle.append(worker)
+            self._dispatch()
+        return self._results.pop(ticket)
+
+    def _dispatch(self) -> None:
+        while self._idle and self._waiting:
+            ticket, x = self._waiting.popleft()
+            worker = self._idle.pop()
+            self._running[worker.accuracy.remote(self._shared, x)] = (ticket, worker)

@@ -27,7 +27,7 @@ def search(
     evaluations: Annotated[
         int, typer.Option("--evaluations", help="Subnets evaluated from the supernet.", min=4)
     ] = 160,
-    batch: Annotated[int, typer.Option("--batch", help="Subnets asked for at once.", min=1)] = 16,
+    batch: Annotated[int, typer.Option("--batch", help="Evaluations in flight at most.", min=1)] = 16,
     measured: Annotated[int, typer.Option("--measured", help="Networks re-measured at most.", min=3)] = 12,
     table: Annotated[Path | None, typer.Option("--table", help="Latency table; by default the one profiled.")] = None,
     workers: Annotated[int | None, typer.Option("--workers", help="Ray workers; 0 for none.", min=0)] = None,

@@ -112,6 +112,17 @@ class Searcher(ABC):
             raise InfeasibleError(f"No architecture of {self.space.name} meets the limits ({parts}); raise them.")
         return found
 
+    def spread(self, n: int) -> np.ndarray:
+        """The space's ends, and networks of every size between them; half of `n`, to begin a search with.
+
+        Genes drawn uniformly make networks of middling cost, and a predictor fitted on those alone knows
+        nothing of the large ones. Here all genes of a network are drawn around one level of its own.
+        """
+        most = self.space.cardinality - 1
+        levels = self.rng.random((max(1, n // 2), 1))
+        between = self.rng.binomial(most, levels, size=(len(levels), len(most)))
+        return self.space.canonical(np.concatenate([np.zeros((1, len(most)), dtype=np.int64), most[None], between]))
+
     @staticmethod
     def _keys(X: np.ndarray) -> list[bytes]:
         return [row.tobytes() for row in np.ascontiguousarray(X, dtype=np.int64)]

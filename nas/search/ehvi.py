@@ -23,7 +23,7 @@ class EHVI(Searcher):
 
     Args:
         space: Where to search.
-        initial: Random evaluations before the first model.
+        initial: Evaluations before the first model: random ones and those of `spread`, by turns.
         refit: Evaluations between two optimisations of the models' parameters.
         shortlist: Candidates that stay under consideration between them.
         generations: Of the evolution, in a large space.
@@ -56,7 +56,8 @@ class EHVI(Searcher):
 
     def _propose(self, n: int) -> np.ndarray:
         if len(self._asked) < self.initial or len(self.X) < 2:
-            chosen = self.top_up(self.X[:0], min(n, max(1, self.initial - len(self._asked))))
+            first = self.spread(n) if len(self._asked) % 2 == 0 else self.X[:0]
+            chosen = self.top_up(first, min(n, max(1, self.initial - len(self._asked))))[:n]
         else:
             self._fit()
             chosen = self._choose(n)

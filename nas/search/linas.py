@@ -20,9 +20,10 @@ class Linas(Searcher):
 
     Args:
         space: Where to search.
-        initial: Evaluations before the first predictor; see `_first`.
+        initial: Evaluations before the first predictor; see `spread`.
         population: Of the inner NSGA-II.
         generations: Of the inner NSGA-II.
+        refit: Evaluations told between two fits; asked for fewer at a time, the rest waits in a queue.
         seed: Same seed, same proposals for the same answers.
         **options: Those of `Searcher`.
     """
@@ -34,15 +35,22 @@ class Linas(Searcher):
         initial: int = 60,
         population: int = 100,
         generations: int = 40,
+        refit: int = 16,
         seed: int = 0,
         **options: Any,
     ) -> None:
         super().__init__(space, seed=seed, **options)
         self.initial, self.population, self.generations, self.seed = initial, population, generations, seed
+        self.refit = refit
+        self._queue = self.X  # best first, from the last fit
+        self._fitted = 0  # evaluations told then
 
     def _propose(self, n: int) -> np.ndarray:
         if len(self._asked) < self.initial or len(self.X) < 2:
-            return self.top_up(self._first(n), n)
+            return self.top_up(self.spread(n), n)
+        waiting = self.fresh(self._queue)
+        if len(waiting) >= n and len(self.X) - self._fitted < self.refit:
+            return waiting
         scores = [
             self.known[j] if j in self.known else AccuracyPredictor(self.space).fit(self.X, self.Y[:, j]).predict
             for j in range(self.num_objectives)
@@ -60,15 +68,5 @@ class Linas(Searcher):
             if len(X) == 0:
                 break
             inner.tell(X, np.stack([score(X) for score in scores], axis=1))
+        self._queue, self._fitted = inner.parents, len(self.X)
         return self.top_up(inner.parents, n)
-
-    def _first(self, n: int) -> np.ndarray:
-        """The space's ends, and networks of every size between them; half of what is asked for.
-
-        Genes drawn uniformly make networks of middling cost, and a predictor fitted on those alone knows
-        nothing of the large ones. Here all genes of a network are drawn around one level of its own.
-        """
-        most = self.space.cardinality - 1
-        levels = self.rng.random((max(1, n // 2), 1))
-        between = self.rng.binomial(most, levels, size=(len(levels), len(most)))
-        return self.space.canonical(np.concatenate([np.zeros((1, len(most)), dtype=np.int64), most[None], between]))

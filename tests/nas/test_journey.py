@@ -67,7 +67,7 @@ def test_search_killed_and_resumed_writes_the_same_log(run_folder, nas, tmp_path
 
     copy = tmp_path / "run"
     shutil.copytree(run_folder, copy)
-    log = copy / "search" / "local-cpu-1t-linas-seed0.jsonl"
+    log = copy / "search" / "local-cpu-1t-ehvi-seed0.jsonl"
     whole = log.read_bytes()
     log.unlink()
     arguments = ["search", str(copy), "--evaluations", "14", "--batch", "4", "--measured", "5", "--workers", "0"]

@@ -1,0 +1,140 @@
+"""The search engine's bars: its speed, and evaluations to the exact front of NAS-Bench-201 on five devices.
+
+    .venv/bin/python scripts/bench_search.py --part speed                        # a minute on 2 cores
+    .venv/bin/python scripts/bench_search.py --part truth --processes 16         # 20 seeds, every searcher
+    .venv/bin/python scripts/bench_search.py --quick                             # both, small
+
+The last full result of a part, with its conditions, is kept in benchmarks/search.json.
+"""
+
+import json
+import platform
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from nas.commands.compare import comparison_row
+from nas.compare import CompareSettings, compare
+from nas.console import emit_json, print_table, progress
+from nas.files import write_json
+from nas.search.constrained import evolve
+from nas.truth import read_truth
+from search_spaces import AdditiveCost, get_space
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULT = ROOT / "benchmarks" / "search.json"
+TRUTH = ROOT.parent / "shared" / "bench" / "nasbench201.parquet"
+DEVICES = ("edgegpu_ms", "raspi4_ms", "pixel3_hwnb_ms", "1080ti_1_ms", "gold_6240_ms")
+
+
+def speed(quick: bool) -> dict[str, Any]:
+    """Once-for-All's setting with a 3 x 400 MLP, and what a table scores in a second."""
+    space = get_space("ofa_mbv3")
+    table = AdditiveCost(space, lambda op: [op.macs])
+    rng = np.random.default_rng(0)
+    sizes = [int(space.cardinality.sum()), 400, 400, 400, 1]
+    layers = [
+        (rng.normal(size=(a, b)).astype(np.float32) / np.float32(np.sqrt(a)), np.zeros(b, np.float32))
+        for a, b in zip(sizes, sizes[1:], strict=False)
+    ]
+
+    def mlp(X: np.ndarray) -> np.ndarray:
+        h = space.one_hot(X)
+        for w, b in layers[:-1]:
+            h = np.maximum(h @ w + b, 0)
+        return (h @ layers[-1][0])[:, 0]
+
+    def cost(X: np.ndarray) -> np.ndarray:
+        return table(X)[:, 0]
+
+    limit = float(np.median(cost(space.sample(rng, 1000))))
+    runs = [_seconds(lambda s=s: evolve(space, mlp, cost, limit, seed=s)) for s in range(2 if quick else 10)]
+    batch = space.sample(rng, 75)
+    arithmetic = _seconds(lambda: [mlp(batch) for _ in range(500)])
+    rates = {}
+    for n in (1_000, 10_000, 100_000):
+        X = space.sample(rng, n)
+        rates[str(n)] = n / min(_seconds(lambda X=X: cost(X)) for _ in range(3))
+    generation = {
+        str(n): _seconds(lambda n=n: evolve(space, mlp, cost, limit, population=n, generations=2)) / 2
+        for n in ((100, 1_000) if quick else (1_000, 10_000, 100_000))
+    }
+    return {
+        "ofa_setting_seconds": {"median": float(np.median(runs)), "max": max(runs), "runs": len(runs)},
+        "mlp_alone_seconds": arithmetic,
+        "table_architectures_per_second": rates,
+        "seconds_per_generation": generation,
+    }
+
+
+def truth(quick: bool, processes: int, searchers: str, devices: str, learned: bool | None) -> dict[str, Any]:
+    """Every searcher on every device, with the latency known and learned."""
+    space = get_space("nasbench201")
+    documents = {}
+    for device in devices.split(",")[: 1 if quick else None]:
+        table = read_truth(space, TRUTH, cost=device, accuracy="c10_valid_200", test="c10_test_200", arch="arch_str")
+        for known in (True, False) if learned is None else (not learned,):
+            settings = CompareSettings(
+                searchers=tuple(searchers.split(",")),
+                seeds=2 if quick else 20,
+                evaluations=60 if quick else 500,
+                known=known,
+                processes=processes,
+            )
+            label = f"{device} {'known' if known else 'learned'}"
+            with progress(label) as update:
+                document = compare(table, settings, update)
+            for row in document["rows"]:  # the curves in steps of ten keep the file small
+                row["mean"], row["standard_error"] = row["mean"][9::10], row["standard_error"][9::10]
+            documents[label] = document
+    return documents
+
+
+def _seconds(work: Any) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def main(
+    part: Annotated[str, typer.Option(help="speed, truth or all.")] = "all",
+    searchers: str = "ehvi,linas,optuna-tpe,nsga2,optuna-nsga2,aging,ofa,mnasnet,sensitivity,netadapt",
+    devices: str = ",".join(DEVICES),
+    learned: Annotated[bool | None, typer.Option("--learned/--known", help="Only one of the two.")] = None,
+    processes: int = 2,
+    quick: bool = False,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """Runs the parts and prints a table of each."""
+    import os
+
+    result: dict[str, Any] = {}
+    if part in ("speed", "all"):
+        result["speed"] = speed(quick)
+    if part in ("truth", "all"):
+        result["truth"] = truth(quick, processes, searchers, devices, learned)
+    for document in result.values():
+        document["conditions"] = {"machine": platform.machine(), "cores": os.cpu_count(), "processes": processes}
+    if not quick:
+        kept = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+        kept["truth"] = {**kept.get("truth", {}), **result.pop("truth", {})}
+        write_json(RESULT, {**kept, **result})
+        result = {**result, "truth": kept["truth"]}
+    if as_json:
+        emit_json(result)
+        return
+    if "speed" in result:
+        rows = [(name, json.dumps(value)) for name, value in result["speed"].items()]
+        print_table("Speed", ("what", "measured"), rows)
+    for label, document in result.get("truth", {}).items():
+        if label != "conditions":
+            targets = list(document["rows"][0]["evaluations_to"])
+            head = ("searcher", "hypervolume", "s.e.", *(f"to {t}" for t in targets), "regret %", "seconds")
+            print_table(label, head, [comparison_row(row, targets) for row in document["rows"]])
+
+
+if __name__ == "__main__":
+    typer.run(main)
