@@ -121,7 +121,12 @@ class Searcher(ABC):
         most = self.space.cardinality - 1
         levels = self.rng.random((max(1, n // 2), 1))
         between = self.rng.binomial(most, levels, size=(len(levels), len(most)))
-        return self.space.canonical(np.concatenate([np.zeros((1, len(most)), dtype=np.int64), most[None], between]))
+        return np.concatenate([self.ends(), self.space.canonical(between)])
+
+    def ends(self) -> np.ndarray:
+        """The architectures with the first and with the last choice of every gene, `[2, genes]`."""
+        most = self.space.cardinality - 1
+        return self.space.canonical(np.stack([np.zeros_like(most), most]))
 
     @staticmethod
     def _keys(X: np.ndarray) -> list[bytes]:

@@ -28,8 +28,9 @@ class EHVI(Searcher):
         shortlist: Candidates that stay under consideration between them.
         generations: Of the evolution, in a large space.
         fitted: Evaluations that the models are fitted on at most: the front and the newest.
-        reference: Reference point `[m]` of the hypervolume; by default the 95th percentile of
-            the random evaluations (of a random sample, where the objective is known).
+        reference: Reference point `[m]` of the hypervolume; by default just beyond the largest value of
+            a random sample and of the space's ends where the objective is known, so that no network is
+            too large to count, and the upper fence of the first evaluations where it is measured.
         **options: Those of `Searcher`.
     """
 
@@ -73,7 +74,7 @@ class EHVI(Searcher):
     def _fit(self) -> None:
         if self._features is None:
             self._features = Features(self.space)
-            self._sample = self.space.sample(np.random.default_rng(0), 1000)
+            self._sample = np.concatenate([self.space.sample(np.random.default_rng(0), 1000), self.ends()])
         optimise = len(self.X) - self._refitted >= self.refit
         rows = self._training_rows()
         groups = self._groups(self.X[rows])
@@ -107,14 +108,14 @@ class EHVI(Searcher):
         return groups
 
     def _reference_point(self) -> np.ndarray:
-        """The reference point, or upper fences of what a random architecture scores, but no limit exceeded."""
+        """The reference point, but no limit exceeded."""
         if self.reference is not None:
             return np.minimum(np.asarray(self.reference, dtype=np.float64), self.limits)
-        random = [
-            self.known[j](self._sample) if j in self.known else self.Y[: self.initial, j]
+        reference = [
+            1.02 * float(self.known[j](self._sample).max()) if j in self.known else _fence(self.Y[: self.initial, j])
             for j in range(self.num_objectives)
         ]
-        return np.minimum([_fence(values) for values in random], self.limits)
+        return np.minimum(reference, self.limits)
 
     # -- candidates ----------------------------------------------------------------------------
 
@@ -185,7 +186,7 @@ class EHVI(Searcher):
             Y = np.concatenate([Y, values[row : row + 1]])
             for posterior in posteriors.values():
                 posterior.believe(row)
-        return X[chosen] if len(chosen) == n else self.top_up(X[chosen], n)
+        return X[chosen] if len(chosen) == n else self.top_up(X[chosen], n)[:n]
 
     def _warp(self, j: int) -> Warp:
         warp = self._warps[j]
