@@ -1,5 +1,7 @@
 """Groups of features of architectures that a kernel measures distances in, for any space."""
 
+from weakref import WeakKeyDictionary
+
 import numpy as np
 
 from predictors.graph import path_features
@@ -73,14 +75,13 @@ def network_costs(space: Space, X: np.ndarray) -> np.ndarray:
     return np.concatenate(_whole(space, everything)[:2], axis=1)[rows]
 
 
-_WHOLE: dict[str, list[np.ndarray]] = {}
+_WHOLE: WeakKeyDictionary[Space, list[np.ndarray]] = WeakKeyDictionary()
 
 
 def _whole(space: Space, rows: np.ndarray) -> list[np.ndarray]:
-    """Log MACs, log parameters and paths of a whole space; kept, as several searches need them."""
-    key = f"{space.name} {sorted(space.options.items())}"
-    if key not in _WHOLE:
+    """Log MACs, log parameters and paths of a whole space; kept as long as it, as several searches need them."""
+    if space not in _WHOLE:
         networks = [space.network(row).live for row in rows]
         costs = np.log1p([[n.macs, n.params] for n in networks])
-        _WHOLE[key] = [costs[:, :1], costs[:, 1:], path_features(networks)]
-    return _WHOLE[key]
+        _WHOLE[space] = [costs[:, :1], costs[:, 1:], path_features(networks)]
+    return _WHOLE[space]
