@@ -12,8 +12,8 @@ VALIDATION = 1000
 SPACE = "ofa_mbv3"
 SPACE_OPTIONS: dict[str, object] = {"width": 0.5, "resolutions": (20, 36), "stem_stride": 2}
 TRAINING: dict[str, Any] = {
-    "epochs": 24,
-    "warm_epochs": 4,
+    "epochs": 28,
+    "warm_epochs": 8,
     "batch_size": 64,
     "peak_lr": 0.1,
     "random_subnets": 1,
