@@ -3,6 +3,7 @@
 import typer
 
 from nas.commands.compare import compare
+from nas.commands.data import data
 from nas.commands.demo import demo
 from nas.commands.describe import describe
 from nas.commands.export import export
@@ -24,3 +25,4 @@ app = typer.Typer(
 )
 for command in (spaces, describe, devices, profile, measure, score, train, search, export, report, compare, demo):
     app.command()(command)
+app.add_typer(data, name="data")
