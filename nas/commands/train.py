@@ -49,6 +49,7 @@ def train(
     Example: nas train ofa_mbv3 --data cifar10/ --out runs/c10 -o width=0.5 --epochs 60
     """
     from nas.files import writable_folder
+    from nas.lock import locked
     from nas.spaces import parse_options
     from nas.train_run import space_for, train_run
     from search_spaces import get_space
@@ -70,7 +71,10 @@ def train(
     config = TrainConfig(seed=seed, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
     chosen = space_for(space, images, options)
     held_out = validation or max(1, min(1000, len(images.train_images) // 6))
-    document = train_run(out, chosen, images, data, config, validation=held_out, size=size, skip_corrupt=skip_corrupt)
+    with locked(out, "nas train"):
+        document = train_run(
+            out, chosen, images, data, config, validation=held_out, size=size, skip_corrupt=skip_corrupt
+        )
     if json:
         emit_json(document)
         return
