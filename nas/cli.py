@@ -3,13 +3,16 @@
 import typer
 
 from nas.commands.compare import compare
+from nas.commands.data import data
 from nas.commands.demo import demo
 from nas.commands.describe import describe
+from nas.commands.doctor import doctor
 from nas.commands.export import export
 from nas.commands.listing import devices, spaces
 from nas.commands.measure import measure
 from nas.commands.profile import profile
 from nas.commands.report import report
+from nas.commands.runs import runs
 from nas.commands.score import score
 from nas.commands.search import search
 from nas.commands.train import train
@@ -22,5 +25,21 @@ app = typer.Typer(
     add_completion=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (spaces, describe, devices, profile, measure, score, train, search, export, report, compare, demo):
+for command in (
+    spaces,
+    describe,
+    devices,
+    profile,
+    measure,
+    score,
+    train,
+    search,
+    export,
+    report,
+    compare,
+    demo,
+    doctor,
+):
     app.command()(command)
+app.add_typer(data, name="data")
+app.add_typer(runs, name="runs")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from nas.console import progress
+from nas.deploy import write_companions
 from nas.errors import UserError
 from nas.files import writable_folder, write_bytes, write_json
 from nas.front import measure_networks
@@ -19,7 +20,9 @@ TOLERANCE = 1e-4  # largest difference of an output between Flax and ONNX Runtim
 CALIBRATION_IMAGES = 256
 
 
-def export_picks(folder: Path, wishes: list[str], device_name: str, *, int8: bool = False) -> list[dict[str, Any]]:
+def export_picks(
+    folder: Path, wishes: list[str], device_name: str, *, int8: bool = False, pixels: bool = False
+) -> list[dict[str, Any]]:
     """Exports networks of a run's front: ONNX file, card, both in `export/`.
 
     Args:
@@ -27,6 +30,7 @@ def export_picks(folder: Path, wishes: list[str], device_name: str, *, int8: boo
         wishes: What to take, see `nas.pick`.
         device_name: Whose front, and where to measure.
         int8: Also write and measure a statically quantised version of each.
+        pixels: Also write each with its preprocessing inside the graph, as `NAME.pixels.onnx`.
 
     Returns:
         The cards, in the order of the wishes (an INT8 version right after its original).
@@ -35,6 +39,7 @@ def export_picks(folder: Path, wishes: list[str], device_name: str, *, int8: boo
         UserError: if nothing fits a wish, or an exported file does not compute what Flax computes.
     """
     from latency_tables import get_device, onnx_model, quantize
+    from latency_tables.pixels import with_preprocessing
     from nas.subnets import Subnets, flax_logits
     from supernets import export_weights
     from supernets.images import nchw
@@ -59,16 +64,24 @@ def export_picks(folder: Path, wishes: list[str], device_name: str, *, int8: boo
             images, labels = subnets.test_images(size), subnets.data.test_labels
             reference = flax_logits(module, images.transpose(0, 2, 3, 1))
             cards.append(_card(run, wish, entry, path, logits(path, images), reference, labels))
-            if cards[-1]["max_abs_diff"] > TOLERANCE * max(1.0, float(np.abs(reference).max())):
-                raise UserError(
-                    f"{path}: outputs differ from Flax by {cards[-1]['max_abs_diff']:.2g}, more than {TOLERANCE:g} "
-                    "allowed; the file must not be deployed. Please report this network."
-                )
+            _check(path, cards[-1]["max_abs_diff"], reference)
+            cards[-1]["input"] = {
+                "size": size,
+                "image_size": subnets.data.image_size,
+                "channels": subnets.data.channels,
+                "batch": device.batch,
+            }
+            if pixels:
+                inside = with_preprocessing(model, subnets.data.mean, subnets.data.std, subnets.data.image_size)
+                found = logits(inside.SerializeToString(), subnets.data.test_images)
+                _check(path.with_suffix(".pixels.onnx"), float(np.abs(found - reference).max()), reference)
+                write_bytes(path.with_suffix(".pixels.onnx"), inside.SerializeToString())
+                cards[-1]["pixels_path"] = str(path.with_suffix(".pixels.onnx"))
             if int8:
                 calibration = nchw(subnets.calibration_images(size)[:CALIBRATION_IMAGES])
                 quantised = quantize(path, calibration, path.with_suffix(".int8.onnx"))
                 card = _card(run, f"{wish}-int8", entry, quantised, logits(quantised, images), reference, labels)
-                cards.append(card | {"precision": "int8", "predicted_latency_ms": None})
+                cards.append(card | {"precision": "int8", "predicted_latency_ms": None, "input": cards[-1]["input"]})
         update(len(chosen), len(chosen), "")
     with progress(f"measure on {device.name}") as update:
         latencies = measure_networks([Path(card["path"]) for card in cards], device, update)
@@ -80,7 +93,17 @@ def export_picks(folder: Path, wishes: list[str], device_name: str, *, int8: boo
         card["meets_limit"] = None if limit is None else latency.median_ms <= limit
         card["limit_ms"] = limit
         write_json(Path(card["path"]).with_suffix(".json"), card)
+        write_companions(card)
     return cards
+
+
+def _check(path: Path, difference: float, reference: np.ndarray) -> None:
+    """Refuses a file whose outputs are not those of Flax."""
+    if difference > TOLERANCE * max(1.0, float(np.abs(reference).max())):
+        raise UserError(
+            f"{path}: outputs differ from Flax by {difference:.2g}, more than {TOLERANCE:g} "
+            "allowed; the file must not be deployed. Please report this network."
+        )
 
 
 def _card(

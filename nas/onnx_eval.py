@@ -7,7 +7,7 @@ import numpy as np
 
 
 def logits(model: str | Path | bytes, images: np.ndarray, *, threads: int = 1) -> np.ndarray:
-    """Outputs `[n, classes]` of an ONNX file or its bytes for images `[n, c, h, w]` float32.
+    """Outputs `[n, classes]` of an ONNX file or its bytes for its input: images `[n, c, h, w]` float32, or pixels.
 
     A model with a fixed batch gets batches of that size, the last one padded.
     """
@@ -23,7 +23,7 @@ def logits(model: str | Path | bytes, images: np.ndarray, *, threads: int = 1) -
     outputs = []
     for start in range(0, len(images), batch):
         part = images[start : start + batch]
-        padded = np.concatenate([part, np.zeros((batch - len(part), *part.shape[1:]), np.float32)])
+        padded = np.concatenate([part, np.zeros((batch - len(part), *part.shape[1:]), images.dtype)])
         outputs.append(session.run(None, {entry.name: padded})[0].reshape(batch, -1)[: len(part)])
     return np.concatenate(outputs)
 

@@ -81,7 +81,12 @@ class Subnets:
 
         self.run, config = run, run.config["data"]
         self.params = {k: np.asarray(v) for k, v in load_params(run.supernet, run.space).items()}  # type: ignore[arg-type]
-        self.data = load_dataset(config["source"], size=config["size"])
+        self.data = load_dataset(
+            config["source"],
+            size=config["size"],
+            seed=run.config["seed"],
+            skip_corrupt=config.get("skip_corrupt", False),
+        )
         if self.data.fingerprint != config["fingerprint"]:
             raise RunError(
                 f"The data in {config['source']!r} has changed since {str(run.folder)!r} was trained; "

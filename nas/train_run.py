@@ -39,6 +39,7 @@ def train_run(
     *,
     validation: int,
     size: int | None,
+    skip_corrupt: bool = False,
 ) -> dict[str, Any]:
     """Trains (or continues) the supernet of a run; the validation images are kept out.
 
@@ -63,7 +64,8 @@ def train_run(
             "class_names": list(data.class_names),
             "mean": data.mean.tolist(),
             "std": data.std.tolist(),
-        },
+        }
+        | ({"skip_corrupt": True} if skip_corrupt else {}),
         train=asdict(config),
     )
     last: list[Any] = []

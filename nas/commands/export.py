@@ -22,6 +22,9 @@ def export(
         str | None, typer.Option("--device", help="Whose front; by default the last one searched.")
     ] = None,
     int8: Annotated[bool, typer.Option("--int8", help="Also a statically quantised INT8 file of each.")] = False,
+    pixels: Annotated[
+        bool, typer.Option("--pixels", help="Also a file of each with the preprocessing inside: uint8 pixels in.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Export networks of the front: an ONNX file, checked against Flax and re-measured, and a JSON card.
@@ -30,13 +33,15 @@ def export(
     """
     from nas.errors import RunError
     from nas.export import export_picks
+    from nas.lock import locked
     from nas.runs import Run
 
     opened = Run.open(run)
     devices = [device] if device else opened.searched_devices
     if not devices:
         raise RunError(f"Run {str(run)!r} has no front yet; run `nas search {run}`.")
-    cards = export_picks(run, pick, devices[0], int8=int8)
+    with locked(opened.folder, "nas export"):
+        cards = export_picks(run, pick, devices[0], int8=int8, pixels=pixels)
     if json:
         emit_json({"exports": cards})
         return

@@ -16,12 +16,22 @@ def report(
     proxies: Annotated[
         bool, typer.Option("--proxies", help="RUN is a file of `nas score --json`: a page about these scores.")
     ] = False,
+    serve: Annotated[
+        bool,
+        typer.Option("--serve", help="Follow a running search in the browser, on this machine only, until Ctrl-C."),
+    ] = False,
+    port: Annotated[int, typer.Option("--port", help="For --serve; 0 takes a free one.", min=0, max=65535)] = 8642,
     json: Json = False,
 ) -> None:
     """Write one self-contained HTML page: the front, its networks' layers, and the conditions of every number.
 
     Example: nas report runs/c10 --picture front.png
     """
+    if serve:
+        from nas.report.live import serve as serve_live
+
+        serve_live(run, port, lambda url: emit_json({"url": url}) if json else print(url, flush=True))
+        return
     if proxies:
         from nas.report.proxies import write_proxy_report
 

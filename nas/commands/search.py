@@ -55,6 +55,8 @@ def search(
     if accuracy == "zero-cost":
         zero_cost(run, device, limit_ms, evaluations, measured, table, data, option or (), seed, json)
         return
+    from nas.lock import locked
+    from nas.runs import Run
     from nas.search_run import SearchSettings, search_run
 
     settings = SearchSettings(
@@ -70,7 +72,8 @@ def search(
         seed=seed,
         fresh=fresh,
     )
-    document = search_run(run, settings, table)
+    with locked(Run.open(run).folder, "nas search", part=Path(device).stem):
+        document = search_run(run, settings, table)
     if json:
         emit_json(document)
         return

@@ -14,7 +14,10 @@ def train(
     out: Annotated[Path, typer.Option("--out", help="Run folder; continued if it is there already.")],
     data: Annotated[
         str,
-        typer.Option("--data", help="fashion-mnist-6k, a .npz file, an image folder, or a folder of Parquet files."),
+        typer.Option(
+            "--data",
+            help="fashion-mnist-6k, a .npz file, an image folder, a .csv of paths, or a folder of Parquet files.",
+        ),
     ] = "fashion-mnist-6k",
     size: Annotated[int | None, typer.Option("--size", help="Resize images to this many pixels.")] = None,
     validation: Annotated[
@@ -32,6 +35,9 @@ def train(
     random_subnets: Annotated[
         int | None, typer.Option("--random-subnets", help="Random subnets a step.", min=0)
     ] = None,
+    skip_corrupt: Annotated[
+        bool, typer.Option("--skip-corrupt", help="Leave out pictures that cannot be read (see `nas data check`).")
+    ] = False,
     option: SpaceOptions = None,
     seed: Seed = 0,
     json: Json = False,
@@ -43,6 +49,7 @@ def train(
     Example: nas train ofa_mbv3 --data cifar10/ --out runs/c10 -o width=0.5 --epochs 60
     """
     from nas.files import writable_folder
+    from nas.lock import locked
     from nas.spaces import parse_options
     from nas.train_run import space_for, train_run
     from search_spaces import get_space
@@ -51,7 +58,7 @@ def train(
     options = parse_options(space, option or ())
     get_space(space, **options)  # refuses an unknown name before any work
     writable_folder(out)
-    images = load_dataset(data, size=size, seed=seed)
+    images = load_dataset(data, size=size, seed=seed, skip_corrupt=skip_corrupt)
     from supernets import TrainConfig
 
     given = {
@@ -64,7 +71,10 @@ def train(
     config = TrainConfig(seed=seed, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
     chosen = space_for(space, images, options)
     held_out = validation or max(1, min(1000, len(images.train_images) // 6))
-    document = train_run(out, chosen, images, data, config, validation=held_out, size=size)
+    with locked(out, "nas train"):
+        document = train_run(
+            out, chosen, images, data, config, validation=held_out, size=size, skip_corrupt=skip_corrupt
+        )
     if json:
         emit_json(document)
         return

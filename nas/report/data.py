@@ -2,11 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nas.errors import RunError
+from nas.intervals import LEVEL, wilson
+from nas.report.anatomy import blocks, kernels
 from nas.runs import Run
-from search_spaces import Network, Space
+from search_spaces import Network
+
+if TYPE_CHECKING:
+    from latency_tables import LatencyTable
 
 
 def report_data(folder: Path) -> dict[str, Any]:
@@ -14,65 +19,85 @@ def report_data(folder: Path) -> dict[str, Any]:
 
     Raises:
         RunError: if nothing was searched yet.
+        TableError: if a table of the run is damaged.
     """
     run = Run.open(folder)
     devices = run.searched_devices
     if not devices:
         raise RunError(f"Run {str(folder)!r} has no front to report; run `nas search {folder}` first.")
+    documents = {name: run.read_front(name) for name in devices}
+    tables = _tables(run)
+    for name, document in documents.items():
+        for entry in [*document["front"], *document["baselines"]]:
+            _describe(entry, run, document, tables.get(name))
+            entry["elsewhere"] = _on_every_device(entry["arch"], run, documents, tables)
     return {
         "run": run.name,
         "folder": str(folder),
+        "level": LEVEL,
         "config": run.config,
-        "devices": [_device(run, name) for name in devices],
+        "devices": list(documents.values()),
         "exports": _cards(run.folder / "export"),
     }
 
 
-def _device(run: Run, name: str) -> dict[str, Any]:
-    document = run.read_front(name)
-    costs = _kernel_costs(run, name)
-    for entry in [*document["front"], *document["baselines"]]:
-        entry["blocks"] = blocks(run.space, run.space.network(run.space.parse(entry["arch"])), entry["arch"], costs)
-    return document
-
-
-def _kernel_costs(run: Run, device: str) -> dict[str, float]:
-    """Predicted milliseconds by kernel, empty if the table is not in the run."""
+def _tables(run: Run) -> dict[str, "LatencyTable"]:
+    """The run's latency tables by device."""
     from latency_tables import LatencyTable
 
-    path = run.table(device)
-    return {key: kernel.cost_ms for key, kernel in LatencyTable.read(path).kernels.items()} if path.is_file() else {}
+    return {path.stem: LatencyTable.read(path) for path in sorted((run.folder / "tables").glob("*.parquet"))}
 
 
-def blocks(space: Space, network: Network, arch: str, costs: dict[str, float]) -> list[dict[str, Any]]:
-    """A network part by part, skipped blocks included: genes, shape, MACs, parameters and predicted time.
+def _describe(entry: dict[str, Any], run: Run, document: dict[str, Any], table: "LatencyTable | None") -> None:
+    """Adds to an entry of a front: its parts, its kernels and the interval of its accuracy."""
+    costs = {} if table is None else {key: kernel.cost_ms for key, kernel in table.kernels.items()}
+    network = run.space.network(run.space.parse(entry["arch"]))
+    entry["blocks"] = blocks(run.space, network, entry["arch"], costs)
+    entry["kernels"] = kernels(network, costs)
+    entry["interval"] = wilson(entry["accuracy"], document["validation_images"])
 
-    Args:
-        space: Of the network.
-        network: The network.
-        arch: Its text.
-        costs: Milliseconds by kernel.
-    """
-    values = space.decode(space.parse(arch))
-    parts: dict[str, dict[str, Any]] = {}
-    for op in network:
-        part = parts.setdefault(op.part, {"name": op.part, "macs": 0, "params": 0, "ms": 0.0, "skipped": False})
-        part["macs"] += op.macs
-        part["params"] += op.params
-        part["ms"] += costs.get(op.key, 0.0)
-        part["shape"] = list(op.out_shape)
-    owners = dict.fromkeys(g.name.rpartition(".")[0] for g in space.genes if ".block" in g.name)
-    for owner in owners:
-        if owner not in parts:
-            parts[owner] = {"name": owner, "skipped": True}
-        for gene in ("kernel", "expand"):
-            parts[owner][gene] = values.get(f"{owner}.{gene}")
-    body = [name for name in parts if name in owners]
-    head = [name for name in parts if name not in owners]
-    before = [n for n in head if n in ("stem", "first")]
-    return [parts[n] for n in [*before, *sorted(body), *(n for n in head if n not in before)]]
+
+def _on_every_device(
+    arch: str, run: Run, documents: dict[str, dict[str, Any]], tables: dict[str, "LatencyTable"]
+) -> list[dict[str, Any]]:
+    """One network on each device that was searched or has a table: predicted there, and measured where it was."""
+    network = run.space.network(run.space.parse(arch))
+    rows = []
+    for device in dict.fromkeys([*documents, *tables]):
+        document = documents.get(device, {})
+        known = [
+            e for kind in ("front", "baselines", "over_limit") for e in document.get(kind, ()) if e["arch"] == arch
+        ]
+        predicted = _predicted(network, tables.get(device))
+        if known and predicted is None:
+            predicted = known[0]["predicted_latency_ms"]
+        rows.append(
+            {"device": device, "measured_ms": known[0]["latency_ms"] if known else None, "predicted_ms": predicted}
+        )
+    return rows
+
+
+def _predicted(network: Network, table: "LatencyTable | None") -> dict[str, float] | None:
+    """What a table says, or None where there is none or it lacks a kernel."""
+    from latency_tables import MissingKernelError
+
+    if table is None:
+        return None
+    try:
+        found = table.predict(network)
+    except MissingKernelError:
+        return None
+    return {"median": found.median, "low": found.low, "high": found.high}
 
 
 def _cards(folder: Path) -> list[dict[str, Any]]:
-    cards = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    cards = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            card = json.loads(path.read_text(encoding="utf-8"))
+            card["interval"] = wilson(card["accuracy"], card["test_images"])
+            card["latency_ms"]["median"], card["name"], card["path"], card["max_abs_diff"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{path} is damaged ({error}); export that network again, or remove the file.") from error
+        cards.append(card)
     return sorted(cards, key=lambda card: card["latency_ms"]["median"])

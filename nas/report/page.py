@@ -9,6 +9,8 @@ from typing import Any
 from nas.files import write_bytes
 from nas.report.data import report_data
 
+_SCRIPTS = ("plots.js", "network.js", "page.js")  # in the order they need each other
+
 
 def write_report(folder: Path, out: Path | None = None) -> Path:
     """The report of a run.
@@ -37,7 +39,7 @@ def page(data: dict[str, Any]) -> str:
         style=here.joinpath("page.css").read_text(),
         data=embedded,
         plotly=get_plotlyjs(),
-        script=here.joinpath("page.js").read_text(),
+        script='"use strict";\n' + "".join(here.joinpath(name).read_text() for name in _SCRIPTS),
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from supernets.data.checks import Examples, checked_dataset
 from supernets.data.dataset import Dataset
 from supernets.data.errors import DataError
-from supernets.data.images import Decoded, Encoded, Progress, decode, with_native_channels
+from supernets.data.images import Decoded, Encoded, Progress, decode, problem, with_native_channels
 from supernets.data.stratify import stratified_split
 
 TEST_FOLDERS = ("test", "val", "validation", "valid")
@@ -21,7 +21,13 @@ Listing = dict[str, list[Path]]
 
 
 def load_folder(
-    root: Path, *, size: int | None, test_fraction: float, seed: int, progress: Progress | None = None
+    root: Path,
+    *,
+    size: int | None,
+    test_fraction: float,
+    seed: int,
+    skip_corrupt: bool = False,
+    progress: Progress | None = None,
 ) -> Dataset:
     """Reads `root/train/<class>/*` and `root/test/<class>/*` (or `val`), or `root/<class>/*`.
 
@@ -40,6 +46,9 @@ def load_folder(
         raise DataError(f"{root} has a folder {test_name!r}, but none called 'train': add one with training images.")
     else:
         train, test = _listing(root), None
+    if skip_corrupt:
+        train = without_corrupt(train)
+        test = without_corrupt(test) if test is not None else None
     names = tuple(train)
     for name in names:
         if not train[name]:
@@ -47,13 +56,20 @@ def load_folder(
     if len(names) < 2:
         raise DataError(f"{root}: there is one class folder, {names[0]!r}, but training takes at least 2: add classes.")
     if test is None:
-        train, test = _divided(train, test_fraction, seed, root)
+        train, test = divided(train, test_fraction, seed, root)
     elif unknown := [name for name, files in test.items() if files and name not in train]:
         raise DataError(
             f"{root}: {test_name}/{unknown[0]} is a class that train/ does not have: the test images are mislabelled, "
             f"or train/{unknown[0]} is missing."
         )
-    return _read(root, names, train, test, size, progress)
+    return read_listing(root, names, train, test, size, progress)
+
+
+def class_listings(root: Path) -> list[Listing]:
+    """The listings of whatever parts a folder has."""
+    folders = {path.name for path in _entries(root) if path.is_dir()}
+    parts = [name for name in ("train", *TEST_FOLDERS) if name in folders]
+    return [_listing(root / name) for name in parts] if "train" in folders else [_listing(root)]
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -85,7 +101,14 @@ def _files(folder: Path) -> list[Path]:
     return files
 
 
-def _divided(listing: Listing, test_fraction: float, seed: int, root: Path) -> tuple[Listing, Listing]:
+def without_corrupt(listing: Listing) -> Listing:
+    """The listing less the files that cannot be decoded, which takes decoding each of them once more."""
+    return {
+        name: [path for path in files if problem(Encoded(str(path), path)) is None] for name, files in listing.items()
+    }
+
+
+def divided(listing: Listing, test_fraction: float, seed: int, root: Path) -> tuple[Listing, Listing]:
     """Sets the test images aside, at least one of each class."""
     for name, files in listing.items():
         if len(files) < 2:
@@ -103,7 +126,7 @@ def _divided(listing: Listing, test_fraction: float, seed: int, root: Path) -> t
     return train, test
 
 
-def _read(
+def read_listing(
     root: Path, names: tuple[str, ...], train: Listing, test: Listing, size: int | None, progress: Progress | None
 ) -> Dataset:
     """Decodes the listed files; the progress counts training and test images together."""

@@ -147,6 +147,15 @@ def _fitted(image: "Image.Image", size: int | None) -> "Image.Image":
     return ImageOps.fit(image, (size, size), method=Image.Resampling.BICUBIC)
 
 
+def problem(picture: Encoded) -> str | None:
+    """Why a picture cannot be decoded, in the words of `decode`; None if it can."""
+    try:
+        _decode_one(picture, None)
+    except DataError as error:
+        return str(error)
+    return None
+
+
 def _as_array(image: "Image.Image") -> np.ndarray:
     pixels = np.asarray(image)
     return pixels[..., None] if pixels.ndim == 2 else pixels

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from supernets.data.csv_file import load_csv
 from supernets.data.dataset import Dataset
 from supernets.data.errors import DataError
 from supernets.data.folder import load_folder
@@ -15,8 +16,8 @@ DEFAULT_DATASET = "fashion-mnist-6k"
 
 _EMBEDDED = {DEFAULT_DATASET: "fashion_mnist_6k.npz"}
 _ACCEPTED = (
-    f"use {', '.join(repr(name) for name in _EMBEDDED)} (embedded), a .npz file, a folder of class folders, "
-    "or a folder of Hugging Face Parquet files"
+    f"use {', '.join(repr(name) for name in _EMBEDDED)} (embedded), a .npz file, "
+    "a .csv of paths, a folder of class folders, or a folder of Hugging Face Parquet files"
 )
 
 
@@ -26,6 +27,7 @@ def load_dataset(
     size: int | None = None,
     test_fraction: float = 0.2,
     seed: int = 0,
+    skip_corrupt: bool = False,
     progress: Progress | None = None,
 ) -> Dataset:
     """Loads and checks a data set.
@@ -35,12 +37,14 @@ def load_dataset(
 
             - `"fashion-mnist-6k"`, which is embedded in the package;
             - a `.npz` file with uint8 `x_train`, `x_test` and integer `y_train`, `y_test` (see `supernets.data.npz`);
+            - a `.csv` file with a row a picture: `path`, `label` and perhaps `split` (see `supernets.data.csv_file`);
             - a folder of images, `train/<class>/*` and `test/<class>/*` (or `val`), or only `<class>/*`;
             - a folder with Hugging Face Parquet, `train*.parquet` and `test*.parquet` (or `validation*`).
         size: height and width in pixels that every image is scaled and cropped to. None keeps them as they are; they
             must then be square and all of one size.
         test_fraction: share of each class set aside where a folder has no test images of its own, between 0 and 1.
         seed: decides which images those are.
+        skip_corrupt: leave out pictures of a folder or a `.csv` that cannot be decoded, instead of refusing the data.
         progress: called with (images decoded, images in all) for folders and Parquet.
 
     Returns:
@@ -62,9 +66,15 @@ def load_dataset(
             return load_parquet(path, size=size, test_fraction=test_fraction, seed=seed, progress=progress)
         if nested := sorted(path.glob("*/*.parquet")):
             raise DataError(f"{path} holds Parquet files only in its folders: give one of them, as {nested[0].parent}.")
-        return load_folder(path, size=size, test_fraction=test_fraction, seed=seed, progress=progress)
+        return load_folder(
+            path, size=size, test_fraction=test_fraction, seed=seed, skip_corrupt=skip_corrupt, progress=progress
+        )
     if path.suffix.lower() == ".npz":
         return load_npz(path, size=size)
+    if path.suffix.lower() == ".csv":
+        return load_csv(
+            path, size=size, test_fraction=test_fraction, seed=seed, skip_corrupt=skip_corrupt, progress=progress
+        )
     raise DataError(
         f"data source {str(source)!r} is a file of an unknown kind ({path.suffix or 'no suffix'}): {_ACCEPTED}."
     )

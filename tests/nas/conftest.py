@@ -1,6 +1,7 @@
 """A tiny run, trained and profiled once by the real command line, for all tests of the product."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -60,3 +61,16 @@ def run_folder(tmp_path_factory, pictures_file, nas) -> Path:
 def front(run_folder) -> dict:
     """What the search found."""
     return json.loads((run_folder / "search" / "front-local-cpu-1t.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """The system's Chromium, headless, behind Playwright's API; the test is skipped where there is none."""
+    api = pytest.importorskip("playwright.sync_api", reason="needs playwright, of the extra [dev]")
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        pytest.skip("needs a browser: chromium, chromium-browser or google-chrome")
+    with api.sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield found
+        found.close()

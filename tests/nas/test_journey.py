@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +24,8 @@ def test_front_is_measured_and_non_dominated(front):
     assert [n for n, _ in front["curve"]] == list(range(1, 15))
 
 
-def test_export_is_what_flax_computes(run_folder, nas, pictures_file, front):
-    done = nas("export", run_folder, "--pick", "fastest", "--pick", "most_accurate", "--int8", "--json")
+def test_export_is_what_flax_computes(run_folder, nas, pictures_file, front, tmp_path):
+    done = nas("export", run_folder, "--pick", "fastest", "--pick", "most_accurate", "--int8", "--pixels", "--json")
     assert done.returncode == 0, done.stderr
     cards = json.loads(done.stdout)["exports"]
     assert [card["name"] for card in cards] == ["fastest", "fastest-int8", "most_accurate", "most_accurate-int8"]
@@ -40,9 +42,28 @@ def test_export_is_what_flax_computes(run_folder, nas, pictures_file, front):
             assert card["max_abs_diff"] <= 1e-4
             assert abs(card["accuracy"] - card["accuracy_flax"]) <= 2 * 100 / 120
             assert card["arch"] in [entry["arch"] for entry in front["front"]]
+            inside = onnxruntime.InferenceSession(card["pixels_path"], providers=["CPUExecutionProvider"])
+            found = np.concatenate(
+                [inside.run(None, {"pixels": image[None]})[0].reshape(1, -1) for image in data["x_test"]]
+            )
+            assert np.abs(found - outputs).max() <= 1e-4
+            _the_example_agrees(card, data["x_test"][0], outputs[0], tmp_path)
     space = get_space(cards[0]["space"]["name"], **cards[0]["space"]["options"])
     network = space.network(space.parse(cards[0]["arch"]))
     assert (network.macs, network.params) == (cards[0]["macs"], cards[0]["params"])
+
+
+def _the_example_agrees(card, image, outputs, folder):
+    """The program beside the file, on a picture of its own, in a process that sees nothing of ours."""
+    from PIL import Image
+
+    Image.fromarray(image[..., 0]).save(folder / "picture.png")
+    program = Path(card["path"]).with_suffix(".py")
+    done = subprocess.run([sys.executable, "-I", program, folder / "picture.png"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\t")[1].split()[0] == card["classes"][int(outputs.argmax())]
+    text = Path(card["path"]).with_suffix(".md").read_text()
+    assert card["arch"] in text and f"{card['accuracy']:.2f} %" in text
 
 
 def test_report_is_one_offline_file(run_folder, nas, tmp_path):

@@ -96,8 +96,8 @@ def test_stratified_split_of_unequal_classes() -> None:
 
 
 def test_unknown_sources_say_what_is_accepted(tmp_path: Path, failure: Failure) -> None:
-    (tmp_path / "a.csv").touch()
-    for source in ("fashion", "", "x" * 5000, tmp_path / "absent", tmp_path / "a.csv"):
+    (tmp_path / "a.xlsx").touch()
+    for source in ("fashion", "", "x" * 5000, tmp_path / "absent", tmp_path / "a.xlsx"):
         said = failure(source)
         for accepted in ("'fashion-mnist-6k'", ".npz", "folder of class folders", "Parquet"):
             assert accepted in said
