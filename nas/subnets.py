@@ -80,7 +80,7 @@ class Subnets:
         from supernets.data import load_dataset
 
         self.run, config = run, run.config["data"]
-        self.params = {k: np.asarray(v) for k, v in load_params(run.supernet, run.space).items()}  # type: ignore[arg-type]
+        self.params = {k: np.asarray(v) for k, v in load_params(run.supernet, run.space).items()}
         self.data = load_dataset(config["source"], size=config["size"])
         if self.data.fingerprint != config["fingerprint"]:
             raise RunError(
