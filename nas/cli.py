@@ -10,6 +10,7 @@ from nas.commands.listing import devices, spaces
 from nas.commands.measure import measure
 from nas.commands.profile import profile
 from nas.commands.report import report
+from nas.commands.retrain import evaluate, retrain
 from nas.commands.score import score
 from nas.commands.search import search
 from nas.commands.train import train
@@ -22,5 +23,20 @@ app = typer.Typer(
     add_completion=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (spaces, describe, devices, profile, measure, score, train, search, export, report, compare, demo):
+for command in (
+    spaces,
+    describe,
+    devices,
+    profile,
+    measure,
+    score,
+    train,
+    search,
+    export,
+    report,
+    compare,
+    demo,
+    retrain,
+):
     app.command()(command)
+app.command("eval")(evaluate)

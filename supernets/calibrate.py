@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from search_spaces import Architecture, MBConvSpace, Space
+from search_spaces import Architecture, MBConvSpace, Network, Space
 from supernets.chain import moments
 from supernets.elastic import Stats
 from supernets.params import bind, supernet
@@ -59,3 +59,11 @@ class Calibrator:
         else:
             found = [self._run(self._params, batch, genes) for batch in batches]
         return jax.tree.map(lambda *parts: sum(parts) / len(parts), *found)
+
+
+def network_moments(params: Mapping[str, Any], network: Network, images: Array, batch_size: int = 250) -> Stats:
+    """Moments of one network's batch norms, by operator name: the mean over batches, as `Calibrator` has it."""
+    size, arrays = min(batch_size, len(images)), {name: jnp.asarray(value) for name, value in params.items()}
+    batches = [jnp.asarray(images[i : i + size]) for i in range(0, len(images) - size + 1, size)]
+    found = [moments(arrays, network, batch) for batch in batches]
+    return jax.tree.map(lambda *parts: sum(parts) / len(parts), *found)

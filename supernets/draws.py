@@ -26,13 +26,15 @@ class Draws:
         config: How it is trained.
         steps: In all.
         per_epoch: Steps of an epoch.
+        taught: Whether a teacher is given from outside.
 
     Raises:
         TrainingError: if the method does not suit the space.
     """
 
-    def __init__(self, *, space: Space, config: TrainConfig, steps: int, per_epoch: int) -> None:
+    def __init__(self, *, space: Space, config: TrainConfig, steps: int, per_epoch: int, taught: bool = False) -> None:
         self.space, self.config, self.warm = space, config, config.warm_epochs * per_epoch
+        self.taught = taught
         self.phases: list[schedule.Span] = []
         if config.method == "ofa":
             if not isinstance(space, MBConvSpace):
@@ -92,7 +94,7 @@ class Draws:
         """The networks of a step, all of one resolution; the one that teaches in place first."""
         config, space = self.config, self.space
         if config.method == "scratch":
-            return [Draw(self._scratch, "label", dropout=True)]
+            return [Draw(self._scratch, "teacher" if self.taught else "label", dropout=True)]
         rng, rows, resolution = self._choice(step)
         if config.method == "sandwich" and config.sampling != "uniform" and len(rows) > 2:
             fixed = {} if self._column is None else {self._column: resolution}

@@ -126,9 +126,13 @@ class _Training:
     def __init__(
         self, setting: Setting, folder: Path, start: Params | None, teacher: tuple[Params, Network] | None
     ) -> None:
-        self.setting, self.folder, self.teacher = setting, folder, teacher
+        self.setting, self.folder = setting, folder
+        self.teacher = teacher
         self.update = Update(setting.config, setting.steps)
-        self.draws = Draws(space=setting.space, config=setting.config, steps=setting.steps, per_epoch=setting.per_epoch)
+        taught, per_epoch = teacher is not None, setting.per_epoch
+        self.draws = Draws(
+            space=setting.space, config=setting.config, steps=setting.steps, per_epoch=per_epoch, taught=taught
+        )
         place = setting.placement.everywhere
         params = start if start is not None else self.draws.init()
         self.state = place(self.update.fresh(setting.config, params))

@@ -172,7 +172,10 @@ def search(folder, pictures, config, latency=LATENCY):
     return Differentiable(SPACE, images, labels, config=config, latency=latency, folder=folder, **moments)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] if name in ("reinforce", "full_v2") else []) for name in CONFIGS],
+)
 def test_resume_is_bit_for_bit(tmp_path, pictures, name):
     class Killed(Exception):
         pass
@@ -195,7 +198,9 @@ def test_resume_is_bit_for_bit(tmp_path, pictures, name):
     assert len(whole.best()) == 2 and len(whole.sample(np.random.default_rng(0), 3)) == 3
 
 
-@pytest.mark.parametrize("name", ["full_v2", "two", "fbnet"])
+@pytest.mark.parametrize(
+    "name", ["full_v2", pytest.param("two", marks=pytest.mark.slow), pytest.param("fbnet", marks=pytest.mark.slow)]
+)
 def test_a_slow_candidate_is_left(tmp_path, pictures, name):
     """Where one block costs a thousand times the others, the distribution moves away from it."""
     slow = LatencyModel((np.array([0.1, 0.1, 100.0]), np.array([0.1, 0.1, 100.0])), 0.5)
