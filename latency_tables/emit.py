@@ -213,7 +213,7 @@ def _(op: Pool, graph: _Graph) -> str:
         op.name,
         kernel_shape=[op.kernel, op.kernel],
         strides=[op.stride, op.stride],
-        pads=[(op.kernel - 1) // 2] * 4,
+        pads=[op.padding] * 2 + [op.far_padding] * 2,
     )
 
 

@@ -12,6 +12,7 @@ from nas.commands.listing import devices, spaces
 from nas.commands.measure import measure
 from nas.commands.profile import profile
 from nas.commands.report import report
+from nas.commands.retrain import evaluate, retrain
 from nas.commands.runs import runs
 from nas.commands.score import score
 from nas.commands.search import search
@@ -39,7 +40,9 @@ for command in (
     compare,
     demo,
     doctor,
+    retrain,
 ):
     app.command()(command)
+app.command("eval")(evaluate)
 app.add_typer(data, name="data")
 app.add_typer(runs, name="runs")

@@ -38,7 +38,7 @@ class Evaluator:
         """Compiled at the first use."""
         from supernets import Calibrator
 
-        return Calibrator(self.space, self.params)  # type: ignore[arg-type]
+        return Calibrator(self.space, self.params)
 
     def weights(self, x: np.ndarray) -> dict[str, np.ndarray]:
         """Recalibrated weights of a genotype in the layouts of ONNX."""
@@ -64,6 +64,13 @@ class Evaluator:
         return accuracy(logits(model.SerializeToString(), self.images[network.size]), self.labels)
 
 
+def image_sizes(space: Space) -> tuple[int, ...]:
+    """The sizes of images that networks of a space take, pixels."""
+    if "resolution" in space.index:
+        return space.genes[space.index["resolution"]].choices
+    return (space.network([0] * len(space.genes)).size,)
+
+
 class Subnets:
     """A run opened for evaluation: its data, its weights.
 
@@ -80,7 +87,7 @@ class Subnets:
         from supernets.data import load_dataset
 
         self.run, config = run, run.config["data"]
-        self.params = {k: np.asarray(v) for k, v in load_params(run.supernet, run.space).items()}  # type: ignore[arg-type]
+        self.params = {k: np.asarray(v) for k, v in load_params(run.supernet, run.space).items()}
         self.data = load_dataset(
             config["source"],
             size=config["size"],
@@ -114,7 +121,7 @@ class Subnets:
         """The part that workers need."""
         from supernets.images import nchw
 
-        sizes = self.run.space.genes[self.run.space.index["resolution"]].choices
+        sizes = image_sizes(self.run.space)
         return Evaluator(
             self.run.space,
             self.params,

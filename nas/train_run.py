@@ -1,14 +1,15 @@
 """Training a supernet into a run folder."""
 
+import inspect
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.console import progress
+from nas.console import progress, say
 from nas.errors import UserError
 from nas.memory import release_memory
 from nas.runs import Run
-from search_spaces import MBConvSpace, Space, get_space
+from search_spaces import SPACES, Space, get_space
 
 if TYPE_CHECKING:
     from supernets import TrainConfig
@@ -20,14 +21,24 @@ FULL_STRIDE_FROM = 64  # px; smaller pictures keep their size through the stem
 def space_for(name: str, data: "Dataset", options: dict[str, object]) -> Space:
     """The member of a family that suits a data set: its classes, channels and size, unless options say otherwise."""
     defaults: dict[str, object] = {"num_classes": data.num_classes, "in_channels": data.channels}
-    if "resolutions" not in options:
+    known = inspect.signature(SPACES[name]).parameters if name in SPACES else {}
+    size_option = "resolutions" if "resolutions" in known else "image_size"
+    if size_option not in options:
         size = data.image_size
         if size < 8:
             raise UserError(f"Images of {size} px are too small; pass --size to enlarge them to at least 8 px.")
-        defaults["resolutions"] = size
+        defaults[size_option] = size
         if size < FULL_STRIDE_FROM:
             defaults["stem_stride"] = 1
-    return get_space(name, **defaults | options)
+    if data.channels != 3 and "in_channels" not in known:
+        raise UserError(f"{name} takes colour images, these have {data.channels} channel(s); use another space.")
+    return get_space(name, **{key: value for key, value in defaults.items() if key in known} | options)
+
+
+def check_supernet(space: Space) -> None:
+    """Refuses a space whose networks are not chains of blocks, so that no supernet can hold them."""
+    if space.name == "nasbench201":
+        raise UserError("nasbench201 has no supernet: its cells are no chains of blocks; use another space.")
 
 
 def train_run(
@@ -40,6 +51,7 @@ def train_run(
     validation: int,
     size: int | None,
     skip_corrupt: bool = False,
+    devices: int | None = None,
 ) -> dict[str, Any]:
     """Trains (or continues) the supernet of a run; the validation images are kept out.
 
@@ -48,8 +60,7 @@ def train_run(
     """
     from supernets import train
 
-    if not isinstance(space, MBConvSpace):
-        raise UserError(f"{space.name} has no elastic supernet; use a space of MBConv blocks.")
+    check_supernet(space)
     split = data.split(validation, config.seed)
     run = Run.create(
         folder,
@@ -73,6 +84,8 @@ def train_run(
 
         def show(report: Any) -> None:
             last[:] = [report]
+            if report.note:
+                say(report.note)
             update(report.step, report.steps, f"loss {report.loss:.3f}, accuracy {report.accuracy:.1f} %")
 
         def wait(done: int, total: int) -> None:
@@ -88,6 +101,7 @@ def train_run(
             folder=run.supernet,
             on_step=show,
             on_compiled=wait,
+            devices=devices,
         )
     release_memory()
     document: dict[str, Any] = {"run": str(folder), "space": run.config["space"], "epochs": config.epochs}

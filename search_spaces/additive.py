@@ -44,10 +44,24 @@ def covering(space: Space) -> list[Architecture]:
 
 
 def _greedy_covering(space: Space, samples: int = 1000) -> list[Architecture]:
-    """Those of a fixed sample that have an operator which none before them has."""
+    """Those of a fixed sample that have an operator which none before them has.
+
+    Where the space says what decides a part, every combination of those genes is in the sample.
+    """
+    rng = np.random.default_rng(0)
+    rows = [*space.sample(rng, samples)]
+    parts = dict.fromkeys(op.part for row in rows[:50] for op in space.network(row))
+    columns = {part: found for part in parts if (found := space.part_columns(part))}
+    drawn = {part: {tuple(row[c]) for row in rows} for part, c in columns.items()}
+    for part, own in columns.items():
+        for values in product(*(range(int(space.cardinality[i])) for i in own)):
+            if values not in drawn[part]:
+                row = space.sample(rng, 1)[0]
+                row[own] = values
+                rows.append(row)
     seen: set[str] = set()
     archs = []
-    for x in space.sample(np.random.default_rng(0), samples):
+    for x in rows:
         keys = set(space.network(x).kernels)
         if keys - seen:
             seen |= keys
@@ -60,8 +74,9 @@ class AdditiveCost:
 
     The operators of a part ("stage1.block2", "stem") must be decided by the part's own genes
     and the global ones; a part whose genes are inactive is absent. Each part becomes one lookup
-    table, so that scoring a population is a few gathers. A space that is not block-wise is
-    scored network by network, each once.
+    table, so that scoring a population is a few gathers. A space that is not block-wise but says
+    which genes decide a part fills its tables as combinations appear; any other is scored network
+    by network, each once.
 
     Args:
         space: The space.
@@ -74,7 +89,10 @@ class AdditiveCost:
         self._columns = _part_genes(space)
         self._costs = costs
         self._known: dict[Architecture, np.ndarray] = {}
+        self._lazy: LazyTables | None = None
         if not space.blockwise:
+            if space.part_columns("stem") is not None:
+                self._lazy = LazyTables(space, costs)
             return
         cache: dict[str, np.ndarray] = {}
         tables: dict[str, dict[int, np.ndarray]] = {}
@@ -92,6 +110,8 @@ class AdditiveCost:
     def __call__(self, X: np.ndarray) -> np.ndarray:
         """Costs of a population `[n, genes]`, float64 `[n, m]`."""
         X = np.atleast_2d(X)
+        if self._lazy is not None:
+            return self._lazy(X)
         if not self.space.blockwise:
             return np.array([self._whole(tuple(x)) for x in X.tolist()])
         active = self.space.active(X)
@@ -163,3 +183,47 @@ class AdditiveCost:
         for i in self._shared + self._columns.get(part, []):
             code = code * int(self.space.cardinality[i]) + X[:, i]
         return code
+
+
+class LazyTables:
+    """Costs by part and by combination of the genes that decide it, looked up once known, made when first seen.
+
+    Args:
+        space: A space with `part_columns`.
+        costs: From an operator to a vector `[m]` of its costs.
+    """
+
+    def __init__(self, space: Space, costs: Callable[[Operator], np.ndarray | list[float]]) -> None:
+        self._space, self._costs = space, costs
+        self._columns: dict[str, list[int]] = {}
+        self._strides: dict[str, np.ndarray] = {}
+        self._tables: dict[str, np.ndarray] = {}
+        for row in (space.cardinality - 1, np.zeros_like(space.cardinality)):
+            for op in space.network(row):
+                self._add_part(op.part, len(np.asarray(costs(op))))
+
+    def __call__(self, X: np.ndarray) -> np.ndarray:
+        """Costs of a population `[n, genes]`, float64 `[n, m]`."""
+        while True:
+            parts = [self._tables[p][X[:, c] @ self._strides[p]] for p, c in self._columns.items()]
+            total = np.sum(parts, axis=0)
+            unknown = np.flatnonzero(np.isnan(total[:, 0]))
+            if not len(unknown):
+                return total
+            self._learn(X[unknown[0]])
+
+    def _add_part(self, part: str, m: int) -> None:
+        if part not in self._columns:
+            columns = self._space.part_columns(part)
+            assert columns is not None, part
+            sizes = self._space.cardinality[columns]
+            self._columns[part] = columns
+            self._strides[part] = np.cumprod([1, *sizes[::-1]])[:-1][::-1]
+            self._tables[part] = np.full((int(sizes.prod()), m), np.nan)
+
+    def _learn(self, x: np.ndarray) -> None:
+        sums = {part: np.zeros(table.shape[1]) for part, table in self._tables.items()}
+        for op in self._space.network(x):
+            sums[op.part] = sums[op.part] + np.asarray(self._costs(op))
+        for part, total in sums.items():
+            self._tables[part][int(x[self._columns[part]] @ self._strides[part])] = total

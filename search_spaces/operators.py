@@ -166,7 +166,7 @@ class Linear(Operator):
 class Pool(Operator):
     """Maximum or average over k x k windows, padding (k - 1) // 2 (which an average does not count).
 
-    Even windows need a size that the stride divides: 2 x 2 in steps of 2 on an even map.
+    At the far edges there is `far_padding`, larger where the last window would not fit (ceiling mode).
     """
 
     kind: ClassVar[str] = "pool"
@@ -177,12 +177,16 @@ class Pool(Operator):
     stride: int
     reduce: Literal["max", "mean"] = "max"
 
-    def __post_init__(self) -> None:
-        if self.kernel % 2 == 0 and self.size % self.stride:
-            raise ValueError(
-                f"{self.name}: size (={self.size}) must be a multiple of stride (={self.stride}) "
-                f"for an even kernel (={self.kernel})."
-            )
+    @property
+    def padding(self) -> int:
+        """Pixels before the first row and column."""
+        return (self.kernel - 1) // 2
+
+    @property
+    def far_padding(self) -> int:
+        """Pixels after the last row and column."""
+        needed = (self.out_shape[1] - 1) * self.stride + self.kernel - self.size - self.padding
+        return max(self.padding, needed)
 
     @property
     def out_shape(self) -> Shape:

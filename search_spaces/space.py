@@ -50,6 +50,14 @@ class Space(ABC):
     options: dict[str, object]  # get_space(name, **options) makes this space again
     blockwise: bool = True  # whether the operators of a block are decided by its own genes and the global ones
 
+    def part_columns(self, part: str) -> list[int] | None:
+        """Columns of the genes that decide a part of the network ("stage1.block2"), whether it is there included.
+
+        Only asked of a space that is not block-wise; None where all genes have a say.
+        """
+        del part
+        return None
+
     @abstractmethod
     def network(self, arch: Sequence[int] | np.ndarray) -> Network:
         """The network of a genotype."""

@@ -1,11 +1,13 @@
-"""Batch-norm moments of a subnet, from training images, in one compiled program for all subnets."""
+"""Batch-norm moments of a subnet, from training images, in few compiled programs for all subnets."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from search_spaces import Architecture, MBConvSpace
+from search_spaces import Architecture, MBConvSpace, Network, Space
+from supernets.chain import moments
 from supernets.elastic import Stats
 from supernets.params import bind, supernet
 
@@ -24,23 +26,25 @@ class Calibrator:
         batch_size: Images at once; a rest that fills no batch is left out.
     """
 
-    def __init__(self, space: MBConvSpace, params: Mapping[str, Array], *, batch_size: int = 250) -> None:
-        graph = supernet(space)
+    def __init__(self, space: Space, params: Mapping[str, Any], *, batch_size: int = 250) -> None:
+        self._space, self._graph = space, supernet(space) if isinstance(space, MBConvSpace) else None
+        graph = self._graph
         self._params = {name: jnp.asarray(value) for name, value in params.items()}
         self._batch_size = batch_size
 
         def run(params: dict[str, Array], images: Array, genes: Array) -> Stats:
+            assert graph is not None
             return bind(graph, params)(images, genes)[1]
 
         self._run = jax.jit(run)
 
     @property
     def programs(self) -> int:
-        """Compiled programs so far: one a resolution, however many subnets."""
+        """Compiled programs so far of an elastic network: one a resolution, however many subnets."""
         return int(self._run._cache_size())  # type: ignore[attr-defined]
 
     def __call__(self, arch: Architecture, images: Array) -> Stats:
-        """Moments by operator name, full width; those of skipped blocks are zeros.
+        """Moments by operator name, of the full width or of the subnet's; those of skipped blocks are zeros or absent.
 
         Args:
             arch: Canonical genotype.
@@ -49,5 +53,17 @@ class Calibrator:
         size = min(self._batch_size, len(images))
         genes = jnp.asarray(arch, jnp.int32)
         batches = [images[i : i + size] for i in range(0, len(images) - size + 1, size)]
-        found = [self._run(self._params, batch, genes) for batch in batches]
+        if self._graph is None:
+            network = self._space.network(arch)
+            found = [moments(self._params, network, batch) for batch in batches]
+        else:
+            found = [self._run(self._params, batch, genes) for batch in batches]
         return jax.tree.map(lambda *parts: sum(parts) / len(parts), *found)
+
+
+def network_moments(params: Mapping[str, Any], network: Network, images: Array, batch_size: int = 250) -> Stats:
+    """Moments of one network's batch norms, by operator name: the mean over batches, as `Calibrator` has it."""
+    size, arrays = min(batch_size, len(images)), {name: jnp.asarray(value) for name, value in params.items()}
+    batches = [jnp.asarray(images[i : i + size]) for i in range(0, len(images) - size + 1, size)]
+    found = [moments(arrays, network, batch) for batch in batches]
+    return jax.tree.map(lambda *parts: sum(parts) / len(parts), *found)

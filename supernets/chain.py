@@ -20,8 +20,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from search_spaces import Conv, Linear, MBConvSpace, Network, Operator
+from search_spaces import Conv, Linear, MBConvSpace, Network, Operator, Sum
 from supernets.depthwise import kernel_costs_nothing
+from supernets.layers import Moments
+from supernets.layers import moments as layer_moments
+from supernets.losses import Loss, cross_entropy
 from supernets.module import run_operator
 from supernets.params import Array, Params
 from supernets.slicing import filters, kernel_sizes, operator_weights
@@ -67,7 +70,7 @@ def cut(network: Network) -> list[Link]:
         ValueError: if an operator reads a value of an earlier link other than its output.
     """
     found, start = [], 0
-    prefixes = [f"{op.part}." if ".block" in op.part else "" for op in network]
+    prefixes = [f"{op.part}." if op.part.rpartition(".")[2].startswith("block") else "" for op in network]
     for prefix, group in groupby(zip(prefixes, network, strict=True), key=lambda pair: pair[0]):
         operators = []
         for _, op in group:
@@ -87,8 +90,19 @@ class Gradient(NamedTuple):
     logits: Array
 
 
-def gradient(params: Params, total: Params, network: Network, images: Array, target: Array, dropout: Array) -> Gradient:
-    """Adds the gradient of a subnet's cross entropy to a sum of gradients.
+def gradient(
+    params: Params,
+    total: Params,
+    network: Network,
+    images: Array,
+    target: Array,
+    dropout: Array,
+    loss: Loss = cross_entropy,
+) -> Gradient:
+    """Adds the gradient of a subnet's loss to a sum of gradients.
+
+    Images of bfloat16 make the whole chain compute in bfloat16; batch norm's moments, weights,
+    gradients and the loss are single precision.
 
     Args:
         params: The supernet's weights.
@@ -97,6 +111,7 @@ def gradient(params: Params, total: Params, network: Network, images: Array, tar
         images: Normalised images `[n, h, w, c]`.
         target: Class probabilities `[n, classes]`.
         dropout: Mask `[n, features]`, already scaled, before the classifier.
+        loss: Of logits and target.
     """
     first, *middle, head = cut(network)
     owned = by_operator(params)
@@ -108,18 +123,45 @@ def gradient(params: Params, total: Params, network: Network, images: Array, tar
         x, pullback = _forward(weights, x, choices, operators)
         pullbacks.append(pullback)
     found = dict(total)
-    sums, g, loss, logits = _head(
-        head.weights(total, owned), head.weights(params, owned), x, target, dropout, head.operators
+    sums, g, value, logits = _head(
+        head.weights(total, owned), head.weights(params, owned), x, target, dropout, head.operators, loss
     )
     found.update(sums)
     for link, pullback in zip((first, *middle)[::-1], pullbacks[::-1], strict=True):
         sums, g = _backward(link.weights(total, owned), pullback, g)
         found.update({link.prefix + name: value for name, value in sums.items()})
-    return Gradient(found, loss, logits)
+    return Gradient(found, value, logits)
+
+
+def forward(params: Params, network: Network, images: Array) -> Array:
+    """Logits `[n, classes]` of a subnet, normalised by the batch, in single precision."""
+    owned, x = by_operator(params), images
+    for link in cut(network):
+        weights = link.weights(params, owned)
+        operators, choices = _any_kernel(link.operators, weights)
+        x = _apply(weights, x, choices, operators)
+    return x.reshape(len(images), -1).astype(jnp.float32)
+
+
+def moments(params: Params, network: Network, images: Array) -> dict[str, Moments]:
+    """Moments of every batch norm of a subnet over a batch, by operator name."""
+    owned, x, found = by_operator(params), images, {}
+    for link in cut(network):
+        weights = link.weights(params, owned)
+        operators, choices = _any_kernel(link.operators, weights)
+        x, stats = _measure(weights, x, choices, operators)
+        found.update({link.prefix + name: value for name, value in stats.items()})
+    return found
 
 
 def prepare(
-    space: MBConvSpace, params: Params, batch_size: int, on_network: Callable[[int, int], None] | None = None
+    space: MBConvSpace,
+    params: Params,
+    batch_size: int,
+    on_network: Callable[[int, int], None] | None = None,
+    *,
+    place: Callable[[Array], Array] = lambda batch: batch,
+    dtype: jnp.dtype | type = jnp.float32,
 ) -> None:
     """Compiles every link of a space, several at once.
 
@@ -131,14 +173,16 @@ def prepare(
         params: Weights of its supernet.
         batch_size: Images a step.
         on_network: Called with the number of networks done, and of all.
+        place: Puts a batch where the training will have it.
+        dtype: Of the images.
     """
     spec = space.spec
-    target = jnp.full((batch_size, spec.num_classes), 1 / spec.num_classes)
-    dropout = jnp.ones((batch_size, spec.feature_channels))
+    target = place(jnp.full((batch_size, spec.num_classes), 1 / spec.num_classes))
+    dropout = place(jnp.ones((batch_size, spec.feature_channels)))
 
     def compile_links(network: Network) -> None:
         total = {name: jnp.zeros_like(value) for name, value in params.items()}
-        images = jnp.zeros((batch_size, network.size, network.size, spec.in_channels))
+        images = place(jnp.zeros((batch_size, network.size, network.size, spec.in_channels), dtype))
         jax.block_until_ready(gradient(params, total, network, images, target, dropout))
 
     networks = [network for r in range(len(spec.resolutions)) for network in uniform_networks(space, r)]
@@ -184,21 +228,36 @@ def _any_kernel(operators: Operators, weights: Params) -> tuple[Operators, dict[
 
 
 def _run(
-    weights: Params, x: Array, operators: Operators, choices: dict[str, Array], dropout: Array | None = None
+    weights: Params,
+    x: Array,
+    operators: Operators,
+    choices: dict[str, Array],
+    dropout: Array | None = None,
+    stats: dict[str, Moments] | None = None,
 ) -> Array:
     values = [x]
     for op in operators:
         inputs = [values[i] for i in op.inputs]
         fields = None
-        if isinstance(op, Conv | Linear):
-            fields = SimpleNamespace(**operator_weights(weights, op))
-            if isinstance(op, Conv) and op.name in choices:
+        if own := operator_weights(weights, op):
+            if op.name in choices and isinstance(op, Conv):
                 padded = [_pad(w, op.kernel) for _, w in sorted(filters(weights, op).items())]
-                fields.kernel = jnp.stack(padded)[choices[op.name]][:, :, None]
-        if dropout is not None and isinstance(op, Linear):
-            inputs = [inputs[0].reshape(dropout.shape) * dropout]
+                own["kernel"] = jnp.stack(padded)[choices[op.name]][:, :, None]
+            for name in {"kernel", "bias"} & own.keys():
+                own[name] = own[name].astype(x.dtype)
+            fields = SimpleNamespace(**own)
+        if dropout is not None and isinstance(op, Linear) and op is operators[-1]:
+            inputs = [inputs[0].reshape(dropout.shape) * dropout.astype(x.dtype)]
+        if stats is not None and isinstance(op, Conv | Sum) and op.norm:
+            stats[op.name] = _before_norm(op, fields, inputs)
         values.append(run_operator(op, fields, inputs, True))
     return values[-1]
+
+
+def _before_norm(op: Conv | Sum, fields: Any, inputs: list[Array]) -> Moments:
+    """Moments of what an operator normalises; the compiler joins this with the operator itself."""
+    bare = replace(op, norm=False, activation="none", inputs=op.inputs[:1] if isinstance(op, Conv) else op.inputs)
+    return layer_moments(run_operator(bare, fields, inputs[:1] if isinstance(op, Conv) else inputs, True))
 
 
 @cache
@@ -218,6 +277,19 @@ def _first_forward(weights: Params, images: Array, operators: Operators) -> tupl
 
 
 @partial(jax.jit, static_argnames="operators")
+def _apply(weights: Params, x: Array, choices: dict[str, Array], operators: Operators) -> Array:
+    return _run(weights, x, operators, choices)
+
+
+@partial(jax.jit, static_argnames="operators")
+def _measure(
+    weights: Params, x: Array, choices: dict[str, Array], operators: Operators
+) -> tuple[Array, dict[str, Moments]]:
+    stats: dict[str, Moments] = {}
+    return _run(weights, x, operators, choices, stats=stats), stats
+
+
+@partial(jax.jit, static_argnames="operators")
 def _forward(weights: Params, x: Array, choices: dict[str, Array], operators: Operators) -> tuple[Array, Any]:
     return jax.vjp(lambda w, x: _run(w, x, operators, choices), weights, x)
 
@@ -228,13 +300,13 @@ def _backward(total: Params, pullback: Any, g: Array) -> tuple[Params, Array | N
     return jax.tree.map(jnp.add, total, weights), inputs[0] if inputs else None
 
 
-@partial(jax.jit, static_argnames="operators", donate_argnums=0)
+@partial(jax.jit, static_argnames=("operators", "loss"), donate_argnums=0)
 def _head(
-    total: Params, weights: Params, x: Array, target: Array, dropout: Array, operators: Operators
+    total: Params, weights: Params, x: Array, target: Array, dropout: Array, operators: Operators, loss: Loss
 ) -> tuple[Params, Array, Array, Array]:
-    def loss(weights: Params, x: Array) -> tuple[Array, Array]:
-        logits = _run(weights, x, operators, {}, dropout)
-        return -(target * jax.nn.log_softmax(logits)).sum(axis=1).mean(), logits
+    def value_of(weights: Params, x: Array) -> tuple[Array, Array]:
+        logits = _run(weights, x, operators, {}, dropout).astype(jnp.float32)
+        return loss(logits, target), logits
 
-    (value, logits), (grads, g) = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(weights, x)
+    (value, logits), (grads, g) = jax.value_and_grad(value_of, argnums=(0, 1), has_aux=True)(weights, x)
     return jax.tree.map(jnp.add, total, grads), g, value, logits

@@ -7,9 +7,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from search_spaces import MBConvSpace
+from search_spaces import Space
 from supernets.errors import CheckpointError
-from supernets.params import Params, init_params
+from supernets.params import Params
 
 FORMAT = 1
 KEPT = 2
@@ -23,7 +23,7 @@ class Checkpoints:
         space: Kept with them, and compared when they are read.
     """
 
-    def __init__(self, folder: Path, space: MBConvSpace) -> None:
+    def __init__(self, folder: Path, space: Space) -> None:
         import orbax.checkpoint as ocp
 
         logging.getLogger("absl").setLevel(logging.ERROR)
@@ -46,8 +46,8 @@ class Checkpoints:
             force=True,
         )
 
-    def restore(self, like: Any) -> tuple[Any, dict[str, Any]]:
-        """The newest checkpoint's state, shaped `like`, and its metadata.
+    def restore(self, like: Any = None) -> tuple[Any, dict[str, Any]]:
+        """The newest checkpoint's state, and its metadata; placed `like`, or all on one device.
 
         Raises:
             CheckpointError: if there is none, it is damaged, or it is of another space.
@@ -66,8 +66,8 @@ class Checkpoints:
         wanted = {"name": self._space.name, "options": self._space.options}
         if about.get("space") != wanted:
             raise CheckpointError(f"Checkpoint {step} is of space {about.get('space')}, not {wanted}; {remedy}.")
-        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         try:
+            abstract = self._saved_shapes(step) if like is None else jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
             args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
             state = self._manager.restore(step, args=args)["state"]
         except Exception as error:  # noqa: BLE001
@@ -76,21 +76,22 @@ class Checkpoints:
             raise CheckpointError(f"Checkpoint {step} holds numbers that are not finite; {remedy}.")
         return state, about
 
+    def _saved_shapes(self, step: int) -> Any:
+        sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        tree = self._manager.item_metadata(step)["state"]
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree)
 
-def load_params(folder: Path, space: MBConvSpace) -> Params:
-    """The supernet's weights in the newest checkpoint of a folder.
+
+def load_params(folder: Path, space: Space) -> Params:
+    """The supernet's weights in the newest checkpoint of a folder; their average where one was kept.
 
     Raises:
         CheckpointError: if there is none, it is damaged, or it is of another space.
     """
     if not Path(folder).is_dir():
         raise CheckpointError(f"{str(folder)!r} holds no checkpoint; train first with `nas train`.")
-    from supernets.config import TrainConfig
-    from supernets.training import TrainState, optimiser
-
-    params = init_params(space, 0)
-    state = TrainState(params, optimiser(TrainConfig(), 1).init(params))
-    return Checkpoints(folder, space).restore(state._asdict())[0]["params"]
+    state = Checkpoints(folder, space).restore()[0]
+    return state.get("average") or state["params"]
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,13 +1,22 @@
 """How a supernet is trained, as data."""
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from supernets.errors import TrainingError
+
+Method = Literal["sandwich", "ofa", "single_path", "scratch"]
+METHODS: tuple[str, ...] = get_args(Method)
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Sandwich-rule training with in-place distillation (BigNAS) after a warm-up of the largest network.
+    """How weights are trained; the defaults are those of the sandwich rule.
+
+    Methods: "sandwich" trains the largest, the smallest and random subnets a step, with in-place
+    distillation (BigNAS), after a warm-up of the largest alone; "ofa" shrinks progressively from a
+    trained full network, which teaches (`supernets.schedule`); "single_path" trains random subnets
+    on the labels; "scratch" trains one network.
 
     Attributes:
         epochs: Passes over the training images in all.
@@ -25,6 +34,18 @@ class TrainConfig:
         flip: Whether images are mirrored at random.
         seed: Of weights, order, augmentation and subnets.
         checkpoint_seconds: Time between checkpoints.
+        method: See above.
+        divergence: What the sandwich rule's subnets learn by from the largest: cross entropy ("ce"), or
+            AlphaNet's adaptive alpha-divergence ("alpha").
+        sampling: How the sandwich rule draws random subnets: "uniform", or AttentiveNAS's "best" or "worst" of
+            three of similar MACs, by their loss on the batch.
+        distill: Weight of the teacher beside the labels, for "ofa" and retraining.
+        precision: "fp32", or "bf16" for activations and products.
+        randaugment: Magnitude of RandAugment, 0 (off) to 10.
+        mixup: Parameter of mixup's beta distribution; 0 for none.
+        cutmix: Of CutMix's; with both, each batch takes either.
+        ema: Decay of an average of the weights, which is what is used then; 0 for none.
+        arch: Text of the network for "scratch".
     """
 
     epochs: int = 30
@@ -41,6 +62,16 @@ class TrainConfig:
     flip: bool = True
     seed: int = 0
     checkpoint_seconds: float = 60.0
+    method: Method = "sandwich"
+    divergence: Literal["ce", "alpha"] = "ce"
+    sampling: Literal["uniform", "best", "worst"] = "uniform"
+    distill: float = 1.0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    randaugment: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    ema: float = 0.0
+    arch: str = ""
 
     def __post_init__(self) -> None:
         for name, value, least in (
@@ -57,6 +88,21 @@ class TrainConfig:
             raise TrainingError(f"warm_epochs (={self.warm_epochs}) must not exceed epochs (={self.epochs}).")
         if self.peak_lr <= 0 or self.clip_norm <= 0:
             raise TrainingError(f"peak_lr (={self.peak_lr}) and clip_norm (={self.clip_norm}) must be above 0.")
-        for name, share in (("dropout", self.dropout), ("label_smoothing", self.label_smoothing)):
+        for name, given, known in (
+            ("method", self.method, METHODS),
+            ("divergence", self.divergence, ("ce", "alpha")),
+            ("sampling", self.sampling, ("uniform", "best", "worst")),
+            ("precision", self.precision, ("fp32", "bf16")),
+        ):
+            if given not in known:
+                raise TrainingError(f"{name} (={given!r}) must be one of: {', '.join(known)}.")
+        if (self.method == "scratch") != bool(self.arch):
+            raise TrainingError(f"arch (={self.arch!r}) goes with method scratch, which needs it, not {self.method}.")
+        for name, amount in (("mixup", self.mixup), ("cutmix", self.cutmix), ("distill", self.distill)):
+            if amount < 0:
+                raise TrainingError(f"{name} (={amount}) must not be negative.")
+        if not 0 <= self.randaugment <= 10:
+            raise TrainingError(f"randaugment (={self.randaugment}) must be from 0 to 10.")
+        for name, share in (("dropout", self.dropout), ("label_smoothing", self.label_smoothing), ("ema", self.ema)):
             if not 0 <= share < 1:
                 raise TrainingError(f"{name} (={share}) must be in [0, 1).")

@@ -41,7 +41,7 @@ def _convolve(x: Array, filters: tuple[Array, ...], choice: Array, stride: int) 
     # one branch a filter; the residuals of all branches would be the union of theirs, so the
     # gradient is defined here and keeps only the inputs
     forward = _FORWARD[_platform()]
-    return _switch(choice, [partial(forward, w=w, stride=stride) for w in filters], x)
+    return _switch(choice, [partial(forward, w=w, stride=stride) for w in filters], x).astype(x.dtype)
 
 
 def _convolve_forward(x: Array, filters: tuple[Array, ...], choice: Array, stride: int) -> tuple[Array, tuple]:
@@ -55,6 +55,7 @@ def _convolve_backward(stride: int, residuals: tuple, g: Array) -> tuple[Array, 
     def branch(i: int) -> Callable[[Array, Array], tuple[Array, tuple[Array, ...]]]:
         def run(x: Array, g: Array) -> tuple[Array, tuple[Array, ...]]:
             dx, dw = backward(x, filters[i], g, stride)
+            dx, dw = dx.astype(x.dtype), dw.astype(filters[i].dtype)
             return dx, tuple(dw if i == j else jnp.zeros_like(w) for j, w in enumerate(filters))
 
         return run

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from search_spaces import Conv, Linear, Network
+from search_spaces import Conv, Network, Sum
 from supernets.elastic import Stats
 from supernets.module import NetworkModule
 from supernets.slicing import operator_weights
@@ -36,14 +36,12 @@ def slice_weights(params: Mapping[str, Any], network: Network, stats: Stats | No
     arrays = {name: np.asarray(value) for name, value in params.items()}
     tensors: dict[str, np.ndarray] = {}
     for op in network:
-        if not isinstance(op, Conv | Linear):
-            continue
         for field, value in operator_weights(arrays, op).items():
             tensors[f"{op.name}.{field}"] = value
-        if stats is not None and isinstance(op, Conv) and op.norm:
+        if stats is not None and isinstance(op, Conv | Sum) and op.norm:
             mean, variance = stats[op.name]
-            tensors[f"{op.name}.mean"] = np.asarray(mean)[: op.out_channels]
-            tensors[f"{op.name}.var"] = np.asarray(variance)[: op.out_channels]
+            tensors[f"{op.name}.mean"] = np.asarray(mean)[: op.out_shape[0]]
+            tensors[f"{op.name}.var"] = np.asarray(variance)[: op.out_shape[0]]
     return tensors
 
 

@@ -28,7 +28,8 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 
 
 def moments(x: Array) -> Moments:
-    """Mean and biased variance of every channel over a batch `[n, h, w, c]`."""
+    """Mean and biased variance of every channel over a batch `[n, h, w, c]`, in single precision at least."""
+    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     mean = x.mean(axis=(0, 1, 2))
     return mean, jnp.maximum((x * x).mean(axis=(0, 1, 2)) - mean * mean, 0.0)
 
@@ -37,7 +38,7 @@ def normalise(x: Array, gamma: Array, beta: Array, given: Moments | None) -> tup
     """Batch norm with the moments given, or those of the batch; returns them too."""
     mean, variance = moments(x) if given is None else given
     scale = gamma * lax.rsqrt(variance + BN_EPSILON)
-    return x * scale + (beta - mean * scale), (mean, variance)
+    return (x * scale + (beta - mean * scale)).astype(x.dtype), (mean, variance)
 
 
 def pointwise(x: Array, kernel: Array) -> Array:

@@ -117,9 +117,9 @@ def _linear(op: Linear, weights: Any, inputs: list[Array], batch: bool) -> Array
 
 
 def _pool(op: Pool, weights: None, inputs: list[Array], batch: bool) -> Array:
-    p = (op.kernel - 1) // 2
+    near_far = (op.padding, op.far_padding)
     window, strides = (1, op.kernel, op.kernel, 1), (1, op.stride, op.stride, 1)
-    padding = ((0, 0), (p, p), (p, p), (0, 0))
+    padding = ((0, 0), near_far, near_far, (0, 0))
     if op.reduce == "max":
         return lax.reduce_window(inputs[0], -jnp.inf, lax.max, window, strides, padding)
     total = lax.reduce_window(inputs[0], 0.0, lax.add, window, strides, padding)

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from search_spaces import Conv, Linear
+from search_spaces import Conv, Linear, Operator, Sum
 from supernets.elastic import smaller_filters
 
 
-def operator_weights(params: Mapping[str, Any], op: Conv | Linear) -> dict[str, Any]:
+def operator_weights(params: Mapping[str, Any], op: Operator) -> dict[str, Any]:
     """Weights of one operator by field: the leading channels that its shape says.
 
     A depthwise filter goes through the kernel transformation first.
@@ -17,10 +17,17 @@ def operator_weights(params: Mapping[str, Any], op: Conv | Linear) -> dict[str, 
         op: Whose name is found in them.
 
     Returns:
-        "kernel" (`[k, k, in / groups, out]` or `[in, out]`), and "gamma" and "beta", or "bias".
+        "kernel" (`[k, k, in / groups, out]` or `[in, out]`), and "gamma" and "beta", or "bias"; nothing
+        for an operator without weights.
     """
-    fields = ("gamma", "beta") if isinstance(op, Conv) and op.norm else ("bias",) if op.bias else ()
-    return {"kernel": _kernel(params, op)} | {f: params[f"{op.name}.{f}"][: op.out_channels] for f in fields}
+    channels, found = op.out_shape[0], {}
+    if isinstance(op, Conv | Linear):
+        found["kernel"] = _kernel(params, op)
+    if isinstance(op, Conv | Sum) and op.norm:
+        found |= {field: params[f"{op.name}.{field}"][:channels] for field in ("gamma", "beta")}
+    elif isinstance(op, Conv | Linear) and op.bias:
+        found["bias"] = params[f"{op.name}.bias"][:channels]
+    return found
 
 
 def _kernel(params: Mapping[str, Any], op: Conv | Linear) -> Any:
@@ -31,7 +38,7 @@ def _kernel(params: Mapping[str, Any], op: Conv | Linear) -> Any:
         return filters(params, op)[op.kernel][:, :, None]
     if kernel.ndim == 2:
         kernel = kernel[None, None]
-    return kernel[:, :, : op.in_channels, : op.out_channels]
+    return kernel[:, :, : op.in_channels // op.groups, : op.out_channels]
 
 
 def filters(params: Mapping[str, Any], op: Conv) -> dict[int, Any]:

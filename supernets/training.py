@@ -1,26 +1,32 @@
-"""Training a supernet: sandwich rule with in-place distillation (Yu et al., BigNAS, ECCV 2020)."""
+"""Training a supernet, or one network: the loop that all rules share."""
 
-import csv
 import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from search_spaces import MBConvSpace
-from supernets.chain import gradient, prepare
+from search_spaces import MBConvSpace, Network, Space
+from supernets import rules
+from supernets.augment import mix, randaugment
+from supernets.chain import forward, prepare
 from supernets.checkpoint import Checkpoints
 from supernets.config import TrainConfig
+from supernets.draws import Draws
 from supernets.errors import TrainingError
+from supernets.guard import Guard
 from supernets.images import augment
 from supernets.interrupt import interruptible
-from supernets.params import Array, Params, init_params
-from supernets.sorting import channel_order, permute
+from supernets.logs import EventFile, record
+from supernets.params import Array, Params
+from supernets.placement import Placement
+from supernets.rules import Batch, Draw
+from supernets.update import TrainState, Update, copy
 
 _PREPARED = 4  # resolutions; more would keep a person waiting for the first step
 
@@ -28,52 +34,42 @@ OnStep = Callable[["StepReport"], None]
 
 
 class StepReport(NamedTuple):
-    """A step as progress shows it: loss and training accuracy (percent) of the largest network, smoothed."""
+    """A step as progress shows it: loss and training accuracy (percent) of its first network, smoothed.
+
+    `note` says what a person should know, such as that the training went back.
+    """
 
     step: int
     steps: int
     loss: float
     accuracy: float
+    note: str = ""
 
 
-class TrainState(NamedTuple):
-    """What changes during training."""
+class Setting(NamedTuple):
+    """What does not change during a training: the space, the images, how to train."""
 
-    params: Params
-    optimiser: Any
+    space: Space
+    images: np.ndarray
+    labels: np.ndarray
+    mean: np.ndarray
+    std: np.ndarray
+    config: TrainConfig
+    placement: Placement
 
+    @property
+    def per_epoch(self) -> int:
+        """Steps of an epoch."""
+        return len(self.images) // self.config.batch_size
 
-def optimiser(config: TrainConfig, steps: int) -> optax.GradientTransformation:
-    """SGD with Nesterov momentum, decay on kernels only, linear warm-up and cosine."""
-    schedule = optax.warmup_cosine_decay_schedule(0.0, config.peak_lr, max(1, steps // 20), max(2, steps))
-
-    def kernels(params: Params) -> dict[str, bool]:
-        return {name: name.endswith(".kernel") for name in params}
-
-    return optax.chain(
-        optax.add_decayed_weights(config.weight_decay, mask=kernels),
-        optax.sgd(schedule, momentum=config.momentum, nesterov=True),
-    )
-
-
-class Update:
-    """The compiled end of a step: the summed gradient, clipped, moves the weights."""
-
-    def __init__(self, config: TrainConfig, steps: int) -> None:
-        self.optimiser = optimiser(config, steps)
-
-        def update(state: TrainState, grads: Params) -> TrainState:
-            scale = jnp.minimum(1.0, config.clip_norm / (optax.global_norm(grads) + 1e-12))
-            grads = jax.tree.map(lambda g: g * scale, grads)
-            updates, inner = self.optimiser.update(grads, state.optimiser, state.params)
-            return TrainState(optax.apply_updates(state.params, updates), inner)
-
-        self.run = jax.jit(update, donate_argnums=0)
-        self.zeros = jax.jit(lambda params: jax.tree.map(jnp.zeros_like, params))
+    @property
+    def steps(self) -> int:
+        """Steps in all."""
+        return self.config.epochs * self.per_epoch
 
 
 def train(
-    space: MBConvSpace,
+    space: Space,
     images: np.ndarray,
     labels: np.ndarray,
     *,
@@ -84,11 +80,16 @@ def train(
     resume: bool = True,
     on_step: OnStep | None = None,
     on_compiled: Callable[[int, int], None] | None = None,
+    start: Params | None = None,
+    teacher: tuple[Params, Network] | None = None,
+    devices: int | None = None,
 ) -> Params:
-    """Trains the supernet of a space and leaves checkpoints and `metrics.csv` in a folder.
+    """Trains the supernet of a space and leaves checkpoints, `metrics.csv` and TensorBoard's events in a folder.
 
     Every random choice is made from the seed and the step, so that a training that was killed
-    ends, when called again, with bit for bit the same weights (on a CPU).
+    ends, when called again, with bit for bit the same weights (on a CPU). When the loss stops being
+    a number, or falls back to that of guessing, the training goes back to the last epoch's end,
+    or to where it was resumed, at half the rate (`supernets.guard`).
 
     Args:
         space: The space.
@@ -102,84 +103,159 @@ def train(
         on_step: Called after every step.
         on_compiled: Called with how many of how many networks have compiled their programs, before
             the first step; spaces of many resolutions compile as they go instead.
+        start: Weights to start from instead of fresh ones, e.g. of a supernet.
+        teacher: Weights and network that teach beside the labels.
+        devices: How many to divide batches over; one by default.
+
+    Returns:
+        The trained weights; their average where `config.ema` asks for one.
 
     Raises:
-        TrainingError: if the loss stops being a number, or there are fewer images than a batch.
+        TrainingError: if the loss stops being a number again and again, or there are fewer images than a batch.
         CheckpointError: if a checkpoint there is damaged or of another space.
     """
-    per_epoch = len(images) // config.batch_size
-    if per_epoch == 0:
+    if len(images) < config.batch_size:
         raise TrainingError(f"batch_size (={config.batch_size}) must not exceed the {len(images)} training images.")
-    steps, warm = config.epochs * per_epoch, config.warm_epochs * per_epoch
-    update = Update(config, steps)
-    params = init_params(space, config.seed)
-    state, step = TrainState(params, update.optimiser.init(params)), 0
-    checkpoints = Checkpoints(folder, space)
-    if resume and checkpoints.latest is not None:
-        restored, about = checkpoints.restore(state._asdict())
-        if about["config"] != asdict(config):
-            changed = next(k for k, v in asdict(config).items() if about["config"].get(k) != v)
+    setting = Setting(space, images, labels, mean, std, config, Placement(config.batch_size, devices or 1))
+    return _Training(setting, folder, start, teacher).run(resume, on_step, on_compiled)
+
+
+class _Training:
+    """A training under way."""
+
+    def __init__(
+        self, setting: Setting, folder: Path, start: Params | None, teacher: tuple[Params, Network] | None
+    ) -> None:
+        self.setting, self.folder = setting, folder
+        self.teacher = teacher
+        self.update = Update(setting.config, setting.steps)
+        taught, per_epoch = teacher is not None, setting.per_epoch
+        self.draws = Draws(
+            space=setting.space, config=setting.config, steps=setting.steps, per_epoch=per_epoch, taught=taught
+        )
+        place = setting.placement.everywhere
+        params = start if start is not None else self.draws.init()
+        self.state = place(self.update.fresh(setting.config, params))
+        self.step, self.guard = 0, Guard()
+        self.accuracy = float("nan")
+        self.good: tuple[int, TrainState, Guard] | None = None
+        self.checkpoints = Checkpoints(folder, setting.space)
+
+    def run(self, resume: bool, on_step: OnStep | None, on_compiled: Callable[[int, int], None] | None) -> Params:
+        setting, config = self.setting, self.setting.config
+        if resume and self.checkpoints.latest is not None:
+            self._resume()
+        space = setting.space
+        if self.step < setting.steps and isinstance(space, MBConvSpace) and config.method != "scratch":
+            if len(space.spec.resolutions) <= _PREPARED:
+                place = setting.placement
+                dtype = jnp.bfloat16 if config.precision == "bf16" else jnp.float32
+                prepare(space, self.state.params, config.batch_size, on_compiled, place=place.batch, dtype=dtype)
+        saved = time.monotonic()
+        events = EventFile(self.folder) if self.step < setting.steps else None
+        with interruptible() as interrupted:
+            while self.step < setting.steps:
+                if interrupted():
+                    self._save()
+                    raise KeyboardInterrupt
+                note = self._step()
+                if self.step % setting.per_epoch == 0 and events and not note:
+                    self._epoch_ends(events)
+                if on_step:
+                    smooth = self.guard.smooth if self.guard.smooth is not None else float("nan")
+                    on_step(StepReport(self.step, setting.steps, smooth, self.accuracy, note))
+                if time.monotonic() - saved > config.checkpoint_seconds and self.step < setting.steps:
+                    self._save()
+                    saved = time.monotonic()
+        if events:
+            events.close()
+        if self.checkpoints.latest != setting.steps:
+            self._save()
+        return self.state.average or self.state.params
+
+    def _step(self) -> str:
+        """One step, or a step back; returns what is to be said."""
+        config = self.setting.config
+        if self.good is None:
+            self.good = (self.step, copy(self.state), self.guard)
+        self.state = self.draws.before(self.step, self.state)
+        key = jax.random.fold_in(jax.random.key(config.seed), self.step)
+        batch, labels = self._batch(key)
+        draws = self.draws.of_step(self.step, self.state, batch)
+        batch = batch._replace(teacher=self._teach(batch, draws))
+        zeros = self.update.zeros(self.state.params)
+        summed = rules.summed_gradient(self.state.params, zeros, draws, batch, config)
+        accuracy = 100 * float((np.asarray(summed.logits).argmax(axis=1) == labels).mean())
+        self.state, loss = self.update.run(self.state, summed.total, self.guard.rate), float(summed.loss)
+        after = self.guard.seen(loss, self.draws.classes) if np.isfinite(loss) else self.guard
+        if not np.isfinite(loss) or after.collapsed:
+            reason = f"The loss is {loss}" if not np.isfinite(loss) else "The network only guesses since a while"
+            back, state, guard = self.good
+            halved = self.guard.halved(f"{reason} at step {self.step + 1}", config.peak_lr)
+            self.step, self.state, self.guard = back, copy(state), halved
+            return f"{reason}; back to step {back} at {halved.rate:g} of the rate"
+        self.guard, self.step = after, self.step + 1
+        self.accuracy = accuracy if np.isnan(self.accuracy) else 0.95 * self.accuracy + 0.05 * accuracy
+        return ""
+
+    def _batch(self, key: Array) -> tuple[Batch, np.ndarray]:
+        """Augmented images of the step's resolution, their smoothed classes; and the labels."""
+        setting, config, place = self.setting, self.setting.config, self.setting.placement
+        size = self.draws.size(self.step)
+        chosen = _batch(len(setting.labels), setting.per_epoch, self.step, config)
+        raw, labels = place.batch(setting.images[chosen]), setting.labels[chosen]
+        if config.randaugment:
+            raw = randaugment(raw, jax.random.fold_in(key, 2), config.randaugment)
+        x = augment(raw, setting.mean, setting.std, key, size=size, shift=config.shift, flip=config.flip)
+        target = optax.smooth_labels(place.batch(jax.nn.one_hot(labels, self.draws.classes)), config.label_smoothing)
+        if config.mixup or config.cutmix:
+            x, target = mix(x, target, jax.random.fold_in(key, 3), mixup=config.mixup, cutmix=config.cutmix)
+        shape = (len(labels), self.draws.features)
+        kept = jax.random.bernoulli(jax.random.fold_in(key, 1), 1 - config.dropout, shape)
+        dropout = place.batch(kept / (1 - config.dropout))
+        return Batch(x.astype(jnp.bfloat16) if config.precision == "bf16" else x, target, dropout), labels
+
+    def _teach(self, batch: Batch, draws: list[Draw]) -> Array | None:
+        """Logits of the fixed teacher, if the step has one: of the given one, or of the full network of before."""
+        if all(drawn.source != "teacher" for drawn in draws):
+            return None
+        if self.teacher is not None:
+            params, network = self.teacher
+            return forward(params, network, batch.images)
+        return forward(self.state.teacher, self.draws.largest(batch.images.shape[1]), batch.images)
+
+    def _epoch_ends(self, events: EventFile) -> None:
+        epoch, loss = self.step // self.setting.per_epoch, self.guard.smooth or 0.0
+        row = {"epoch": epoch, "step": self.step, "loss": f"{loss:.5f}", "accuracy": f"{self.accuracy:.3f}"}
+        record(self.folder / "metrics.csv", row)
+        events.scalars(self.step, {"loss": loss, "accuracy": self.accuracy, "rate": self.guard.rate})
+        self.good = (self.step, copy(self.state), self.guard)
+
+    def _save(self) -> None:
+        about = {
+            "config": asdict(self.setting.config),
+            "step": self.step,
+            "guard": asdict(self.guard),
+            "accuracy": self.accuracy,
+        }
+        self.checkpoints.save(self.step, self.state.saved(), about)
+
+    def _resume(self) -> None:
+        config = self.setting.config
+        step = self.checkpoints.latest or 0
+        self.state = self.draws.with_teacher(self.state) if self.draws.has_teacher(step) else self.state
+        like = self.state.saved()
+        saved, about = self.checkpoints.restore(like)
+        found = asdict(TrainConfig()) | about["config"]  # an option that is newer than the checkpoint had its default
+        if found != asdict(config):
+            changed = next(k for k, v in asdict(config).items() if found.get(k) != v)
             raise TrainingError(
-                f"The checkpoint was trained with {changed}={about['config'].get(changed)!r}, now it is "
+                f"The checkpoint was trained with {changed}={found.get(changed)!r}, now it is "
                 f"{getattr(config, changed)!r}; use the same options, or another --out."
             )
-        state, step = TrainState(**restored), about["step"]
-    about = {"config": asdict(config)}
-    if step < steps and len(space.spec.resolutions) <= _PREPARED:
-        prepare(space, state.params, config.batch_size, on_compiled)
-    saved, smooth = time.monotonic(), np.array([np.nan, np.nan])
-    with interruptible() as interrupted:
-        while step < steps:
-            if interrupted():
-                checkpoints.save(step, state._asdict(), {**about, "step": step})
-                raise KeyboardInterrupt
-            if step == warm > 0:
-                state = _sorted(state, space)
-            chosen = _batch(len(labels), per_epoch, step, config)
-            genes, size = _subnets(space, step, warm, config)
-            key = jax.random.fold_in(jax.random.key(config.seed), step)
-            x = augment(images[chosen], mean, std, key, size=size, shift=config.shift, flip=config.flip)
-            state, loss, accuracy = _step(update, state, x, labels[chosen], genes, key, space, config)
-            if not np.isfinite(loss):
-                raise TrainingError(
-                    f"The loss is {loss} at step {step + 1}; train with a smaller --lr than {config.peak_lr:g}."
-                )
-            step += 1
-            smooth = np.where(np.isnan(smooth), [loss, accuracy], 0.95 * smooth + 0.05 * np.array([loss, accuracy]))
-            if step % per_epoch == 0:
-                _record(folder / "metrics.csv", step // per_epoch, step, *smooth)
-            if on_step:
-                on_step(StepReport(step, steps, float(smooth[0]), float(smooth[1])))
-            if time.monotonic() - saved > config.checkpoint_seconds and step < steps:
-                checkpoints.save(step, state._asdict(), {**about, "step": step})
-                saved = time.monotonic()
-    if checkpoints.latest != steps:
-        checkpoints.save(steps, state._asdict(), {**about, "step": steps})
-    return state.params
-
-
-def _step(
-    update: Update,
-    state: TrainState,
-    images: Array,
-    labels: np.ndarray,
-    subnets: list[np.ndarray],
-    key: Array,
-    space: MBConvSpace,
-    config: TrainConfig,
-) -> tuple[TrainState, float, float]:
-    """Gradients of all subnets summed, one update; loss and accuracy (percent) of the largest network."""
-    classes, features = space.spec.num_classes, space.spec.feature_channels
-    target = optax.smooth_labels(jax.nn.one_hot(labels, classes), config.label_smoothing)
-    kept = jax.random.bernoulli(jax.random.fold_in(key, 1), 1 - config.dropout, (len(labels), features))
-    dropout = kept / (1 - config.dropout)
-    networks = [space.network(genes) for genes in subnets]
-    largest = gradient(state.params, update.zeros(state.params), networks[0], images, target, dropout)
-    teacher, all_kept, total = jax.nn.softmax(largest.logits), jnp.ones_like(dropout), largest.total
-    for network in networks[1:]:
-        total = gradient(state.params, total, network, images, teacher, all_kept).total
-    accuracy = 100 * float((np.asarray(largest.logits).argmax(axis=1) == labels).mean())
-    return update.run(state, total), float(largest.loss), accuracy
+        self.state = self.setting.placement.everywhere(self.state._replace(**saved))
+        self.step, self.accuracy = about["step"], about["accuracy"]
+        self.guard = Guard(**about["guard"])
 
 
 def _batch(n: int, per_epoch: int, step: int, config: TrainConfig) -> np.ndarray:
@@ -187,37 +263,3 @@ def _batch(n: int, per_epoch: int, step: int, config: TrainConfig) -> np.ndarray
     epoch, place = divmod(step, per_epoch)
     order = np.random.default_rng([config.seed, 0, epoch]).permutation(n)
     return order[place * config.batch_size : (place + 1) * config.batch_size]
-
-
-def _subnets(space: MBConvSpace, step: int, warm: int, config: TrainConfig) -> tuple[list[np.ndarray], int]:
-    """Genotypes of a step, the largest first, all of one resolution (drawn per batch), and that resolution."""
-    rng = np.random.default_rng([config.seed, 1, step])
-    largest = space.cardinality - 1
-    rows = [largest]
-    if step >= warm:
-        rows += [np.zeros_like(largest), *space.sample(rng, config.random_subnets)]
-    column = space.index["resolution"]
-    resolution = int(rng.integers(space.cardinality[column]))
-    X = np.array(rows)
-    X[:, column] = resolution
-    return list(space.canonical(X).astype(np.int32)), space.spec.resolutions[resolution]
-
-
-def _sorted(state: TrainState, space: MBConvSpace) -> TrainState:
-    """The state with hidden channels sorted by importance, momenta along with their weights."""
-    orders = channel_order(state.params, space)
-
-    def move(node: Any) -> Any:
-        return permute(node, orders) if isinstance(node, dict) else node
-
-    inner = jax.tree.map(move, state.optimiser, is_leaf=lambda node: isinstance(node, dict))
-    return TrainState(move(state.params), inner)
-
-
-def _record(path: Path, epoch: int, step: int, loss: float, accuracy: float) -> None:
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.writer(file)
-        if new:
-            writer.writerow(["epoch", "step", "loss", "accuracy"])
-        writer.writerow([epoch, step, f"{loss:.5f}", f"{accuracy:.3f}"])

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from nas.commands.options import Json, Seed, SpaceOptions
+from nas.commands.options import DEFAULT_DEVICE, Json, Seed, SpaceOptions
 from nas.console import emit_json
 
 
@@ -38,6 +38,28 @@ def train(
     skip_corrupt: Annotated[
         bool, typer.Option("--skip-corrupt", help="Leave out pictures that cannot be read (see `nas data check`).")
     ] = False,
+    method: Annotated[
+        str, typer.Option("--method", help="sandwich, ofa, single_path, scratch (with --arch), proxyless or fbnet.")
+    ] = "sandwich",
+    arch: Annotated[str, typer.Option("--arch", help="The network of --method scratch.")] = "",
+    divergence: Annotated[str, typer.Option("--divergence", help="Of the sandwich: ce, or alpha (AlphaNet).")] = "ce",
+    sampling: Annotated[
+        str, typer.Option("--sampling", help="Of the sandwich: uniform, best or worst (AttentiveNAS).")
+    ] = "uniform",
+    precision: Annotated[str, typer.Option("--precision", help="fp32 or bf16.")] = "fp32",
+    randaugment: Annotated[float, typer.Option("--randaugment", help="Magnitude 0 (off) to 10.")] = 0.0,
+    mixup: Annotated[float, typer.Option("--mixup", help="Mixup's alpha.")] = 0.0,
+    cutmix: Annotated[float, typer.Option("--cutmix", help="CutMix's alpha.")] = 0.0,
+    ema: Annotated[float, typer.Option("--ema", help="Decay of an average of the weights.")] = 0.0,
+    devices: Annotated[int | None, typer.Option("--devices", help="Accelerators to divide a batch over.")] = None,
+    hosts: Annotated[
+        str | None, typer.Option("--hosts", help="host:port,COUNT,INDEX of a training over several hosts, or auto.")
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="Whose latency counts (proxyless, fbnet).")] = DEFAULT_DEVICE,
+    table: Annotated[Path | None, typer.Option("--table", help="Its latency table, if not the default one.")] = None,
+    reference_ms: Annotated[float | None, typer.Option("--reference-ms", help="Latency to aim at (proxyless).")] = None,
+    gradient: Annotated[str, typer.Option("--gradient", help="Of proxyless: full_v2, two or reinforce.")] = "full_v2",
+    latency_loss: Annotated[str, typer.Option("--latency-loss", help="Of proxyless: add or mul.")] = "add",
     option: SpaceOptions = None,
     seed: Seed = 0,
     json: Json = False,
@@ -46,8 +68,11 @@ def train(
 
     Classes, channels and image size of the space follow the data unless given with -o.
 
+    proxyless and fbnet search while they train, for a space of layer choices and a device with a table.
+
     Example: nas train ofa_mbv3 --data cifar10/ --out runs/c10 -o width=0.5 --epochs 60
     """
+    from nas.errors import UserError
     from nas.files import writable_folder
     from nas.lock import locked
     from nas.spaces import parse_options
@@ -58,24 +83,70 @@ def train(
     options = parse_options(space, option or ())
     get_space(space, **options)  # refuses an unknown name before any work
     writable_folder(out)
+    _connect(hosts)
     images = load_dataset(data, size=size, seed=seed, skip_corrupt=skip_corrupt)
     from supernets import TrainConfig
+    from supernets.config import METHODS
 
-    given = {
+    given: dict[str, object] = {
         "epochs": epochs,
         "warm_epochs": warm_epochs if warm_epochs is not None or epochs is None else epochs // 3,
         "batch_size": batch_size,
         "peak_lr": lr,
         "random_subnets": random_subnets,
     }
+    differentiable = method in ("proxyless", "fbnet")
+    if not differentiable and method not in METHODS:
+        raise UserError(f"--method (={method!r}) must be one of: {', '.join(METHODS)}, proxyless, fbnet.")
+    given |= {
+        "method": "single_path" if differentiable else method,
+        "arch": arch,
+        "divergence": divergence,
+        "sampling": sampling,
+        "precision": precision,
+        "randaugment": randaugment,
+        "mixup": mixup,
+        "cutmix": cutmix,
+        "ema": ema,
+    }
     config = TrainConfig(seed=seed, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
     chosen = space_for(space, images, options)
     held_out = validation or max(1, min(1000, len(images.train_images) // 6))
     with locked(out, "nas train"):
-        document = train_run(
-            out, chosen, images, data, config, validation=held_out, size=size, skip_corrupt=skip_corrupt
-        )
+        if differentiable:
+            from nas.differentiable_run import Where, differentiable_run
+            from supernets.search_config import SearchConfig, fbnet_config
+
+            if method == "proxyless" and reference_ms is None:
+                raise UserError("--method proxyless needs the latency to aim at; add --reference-ms, e.g. 5.")
+            wish = (
+                fbnet_config(config)
+                if method == "fbnet"
+                else SearchConfig("proxyless", config, reference_ms or 1.0, gradient, latency_loss)  # type: ignore[arg-type]
+            )
+            where = Where(device, table)
+            document = differentiable_run(out, chosen, images, data, wish, where, validation=held_out, size=size)
+        else:
+            document = train_run(
+                out, chosen, images, data, config,
+                validation=held_out, size=size, skip_corrupt=skip_corrupt, devices=devices,
+            )  # fmt: skip
     if json:
         emit_json(document)
         return
     print(document["run"])
+    if differentiable:
+        print(document["best"]["arch"])
+
+
+def _connect(hosts: str | None) -> None:
+    """Joins the other hosts, if there are any."""
+    if hosts is None:
+        return
+    from nas.errors import UserError
+    from supernets.placement import connect
+
+    address, *numbers = hosts.split(",")
+    if address != "auto" and (len(numbers) != 2 or not all(n.isdigit() for n in numbers)):
+        raise UserError(f"--hosts (={hosts!r}) must be host:port,COUNT,INDEX, e.g. 10.0.0.1:1234,2,0, or auto.")
+    connect(address, *map(int, numbers))

@@ -1,0 +1,66 @@
+"""`nas retrain` and `nas eval`: single architectures of a run."""
+
+from typing import Annotated
+
+import typer
+
+from nas.commands.options import Json, RunFolder, Seed
+from nas.console import emit_json, print_table
+
+
+def retrain(
+    run: RunFolder,
+    arch: Annotated[str, typer.Option("--arch", help="Text of the architecture.")],
+    epochs: Annotated[int, typer.Option("--epochs", min=1)] = 30,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=2)] = 128,
+    lr: Annotated[float, typer.Option("--lr", help="Peak learning rate.")] = 0.1,
+    inherit: Annotated[bool, typer.Option("--inherit", help="Start from the supernet's weights.")] = False,
+    distill: Annotated[bool, typer.Option("--distill", help="Learn from the largest network as well.")] = False,
+    precision: Annotated[str, typer.Option("--precision", help="fp32 or bf16.")] = "fp32",
+    ema: Annotated[float, typer.Option("--ema", help="Decay of an average of the weights.")] = 0.0,
+    devices: Annotated[int | None, typer.Option("--devices", help="Accelerators to divide a batch over.")] = None,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Train one architecture of a run on its own. Interrupted, it continues when run again.
+
+    Example: nas retrain runs/c10 --arch r32_d2-k3e3-k3e3_... --epochs 30 --inherit --distill
+    """
+    from nas.retrain_run import retrain as run_it
+    from supernets import TrainConfig
+
+    config = TrainConfig(
+        method="scratch",
+        arch=arch,
+        epochs=epochs,
+        warm_epochs=0,
+        batch_size=batch_size,
+        peak_lr=lr,
+        precision=precision,  # type: ignore[arg-type]
+        ema=ema,
+        seed=seed,
+    )
+    card = run_it(run, arch, config, inherit=inherit, teach=distill, devices=devices)
+    if json:
+        emit_json(card)
+        return
+    print(f"{card['accuracy']:.2f} % of {card['test_images']} test images: {card['path']}")
+
+
+def evaluate(
+    run: RunFolder,
+    arch: Annotated[list[str], typer.Option("--arch", help="Text of an architecture; may be repeated.")],
+    json: Json = False,
+) -> None:
+    """Test accuracy of architectures with the weights of the run, recalibrated.
+
+    Example: nas eval runs/c10 --arch r32_d2-k3e3-k3e3_...
+    """
+    from nas.retrain_run import evaluate as run_it
+
+    rows = run_it(run, arch)
+    if json:
+        emit_json({"networks": rows})
+        return
+    columns = ("arch", "accuracy", "accuracy_validation", "macs", "params")
+    print_table("Accuracy %, inherited weights", columns, [[row[column] for column in columns] for row in rows])

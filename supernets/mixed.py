@@ -1,0 +1,195 @@
+"""Layers with a choice of blocks, run block by block: gates of one path, and weighted sums of all.
+
+What a step keeps is the input of every layer. Blocks run one at a time, forward and, recomputed,
+backward, so that the memory is that of one path however many candidates there are.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from search_spaces import ChoiceSpace
+from supernets.chain import Link, Operators, _apply, _head, _run, by_operator, cut
+from supernets.losses import cross_entropy
+from supernets.params import Array, Params
+
+
+class Plan(NamedTuple):
+    """A choice space as links: what comes before and after, and the candidates of every layer (None: identity)."""
+
+    first: Link
+    layers: tuple[tuple[Link | None, ...], ...]
+    head: Link
+    keeps_shape: tuple[bool, ...]  # whether a layer adds its input
+
+
+def plan(space: ChoiceSpace) -> Plan:
+    """The links of a space."""
+    most = int(space.cardinality.max())
+    found: list[dict[str, Link]] = []
+    for j in range(most):
+        network = space.network(np.minimum(j, space.cardinality - 1))
+        first, *blocks, head = cut(network)
+        found.append({link.prefix: link for link in blocks})
+    layers = tuple(
+        tuple(found[j].get(f"block{i}.") for j in range(count)) for i, count in enumerate(space.cardinality, 1)
+    )
+    channels, keeps = space.spec.first_channels or space.spec.stem_channels, []
+    for layer in space.spec.layers:
+        keeps.append(layer.stride == 1 and layer.channels == channels)
+        channels = layer.channels
+    return Plan(first, layers, head, tuple(keeps))
+
+
+class Gates(NamedTuple):
+    """Of one path: the gradient of the loss by every gate, `[layers]` arrays `[candidates]`; loss and logits."""
+
+    gradient: list[np.ndarray]
+    loss: float
+    logits: Array
+
+
+def gates(
+    params: Params, p: Plan, path: Sequence[int], wanted: Sequence[Sequence[int]], images: Array, target: Array
+) -> Gates:
+    """BinaryConnect's gradient of binary gates: <dL/dy, o_j(x)> (Cai et al., ProxylessNAS, ICLR 2019).
+
+    o_j is a block without its residual, so that the gate of a skip has gradient 0.
+
+    Args:
+        params: The supernet's weights.
+        p: The space.
+        path: The active candidate of every layer.
+        wanted: The candidates of every layer whose gates are asked for; others get 0.
+        images: Normalised images `[n, h, w, c]`.
+        target: Class probabilities `[n, classes]`.
+    """
+    owned = by_operator(params)
+    x = _apply(p.first.weights(params, owned), images, {}, p.first.operators)
+    inputs = [x]
+    for layer, k in zip(p.layers, path, strict=True):
+        link = layer[k]
+        x = x if link is None else _apply(link.weights(params, owned), x, {}, link.operators)
+        inputs.append(x)
+    loss, g, logits = _head_only(p.head.weights(params, owned), x, target, p.head.operators)
+    found: list[np.ndarray] = []
+    for i in range(len(p.layers))[::-1]:
+        layer, x = p.layers[i], inputs[i]
+        own: list[Array | float] = [0.0] * len(layer)
+        for j in wanted[i]:
+            link = layer[j]
+            if link is not None:
+                own[j] = _gate(link.weights(params, owned), x, g, link.operators, p.keeps_shape[i])
+        found.append(np.array(own, np.float64))
+        link = layer[path[i]]
+        if link is not None and i > 0:
+            g = _input_gradient(link.weights(params, owned), x, g, link.operators)
+        inputs.pop()
+    return Gates(found[::-1], float(loss), logits)
+
+
+class Mixture(NamedTuple):
+    """Of a weighted sum of all paths: gradients of weights and of the mixing weights; loss and logits."""
+
+    total: Params
+    mixing: list[np.ndarray]
+    loss: float
+    logits: Array
+
+
+def mixture(
+    params: Params, total: Params, p: Plan, mixing: Sequence[np.ndarray], images: Array, target: Array
+) -> Mixture:
+    """Gradients through x' = sum_i m_i o_i(x), every block with its residual (Wu et al., FBNet, CVPR 2019).
+
+    Args:
+        params: The supernet's weights.
+        total: The sum of gradients so far; its memory is used.
+        p: The space.
+        mixing: m of every layer, `[candidates]`.
+        images: Normalised images `[n, h, w, c]`.
+        target: Class probabilities `[n, classes]`, scaled as the loss is.
+    """
+    owned, found = by_operator(params), dict(total)
+    x = _apply(p.first.weights(params, owned), images, {}, p.first.operators)
+    inputs = [x]
+    for layer, m in zip(p.layers, mixing, strict=True):
+        y = None
+        for link, share in zip(layer, m, strict=True):
+            o = x if link is None else _apply(link.weights(params, owned), x, {}, link.operators)
+            y = _add_scaled(y, o, jnp.float32(share))
+        x = y if y is not None else x
+        inputs.append(x)
+    ones = jnp.ones((len(images), p.head.operators[-1].in_channels))  # type: ignore[attr-defined]
+    weights = p.head.weights(params, owned)
+    sums, g, loss, logits = _head(
+        p.head.weights(found, owned), weights, x, target, ones, p.head.operators, cross_entropy
+    )
+    found.update(sums)
+    inputs.pop()
+    gradients: list[np.ndarray] = []
+    for i in range(len(p.layers))[::-1]:
+        x, dx, own = inputs.pop(), None, []
+        for link, share in zip(p.layers[i], mixing[i], strict=True):
+            m = jnp.float32(share)
+            if link is None:
+                own.append(jnp.vdot(g, x))
+                dx = _add_scaled(dx, g, m)
+                continue
+            weights = link.weights(params, owned)
+            sums, part, dot = _pull(link.weights(found, owned), weights, x, g, m, link.operators)
+            found.update({link.prefix + name: value for name, value in sums.items()})
+            own.append(dot)
+            dx = _add_scaled(dx, part, jnp.float32(1))
+        gradients.append(np.array(own, np.float64))
+        assert dx is not None
+        g = dx
+    weights = p.first.weights(params, owned)
+    sums, _, _ = _pull(p.first.weights(found, owned), weights, images, g, jnp.float32(1), p.first.operators)
+    found.update(sums)
+    return Mixture(found, gradients[::-1], float(loss), logits)
+
+
+# -- programs ----------------------------------------------------------------------------------
+
+
+@partial(jax.jit, static_argnames="operators")
+def _head_only(weights: Params, x: Array, target: Array, operators: Operators) -> tuple[Array, Array, Array]:
+    def value_of(x: Array) -> tuple[Array, Array]:
+        logits = _run(weights, x, operators, {}).reshape(len(target), -1).astype(jnp.float32)
+        return cross_entropy(logits, target), logits
+
+    (value, logits), g = jax.value_and_grad(value_of, has_aux=True)(x)
+    return value, g, logits
+
+
+@partial(jax.jit, static_argnames=("operators", "residual"))
+def _gate(weights: Params, x: Array, g: Array, operators: Operators, residual: bool) -> Array:
+    o = _run(weights, x, operators, {})
+    return jnp.vdot(g.astype(jnp.float32), ((o - x) if residual else o).astype(jnp.float32))
+
+
+@partial(jax.jit, static_argnames="operators")
+def _input_gradient(weights: Params, x: Array, g: Array, operators: Operators) -> Array:
+    return jax.vjp(lambda x: _run(weights, x, operators, {}), x)[1](g)[0]
+
+
+@partial(jax.jit, static_argnames="operators", donate_argnums=0)
+def _pull(
+    total: Params, weights: Params, x: Array, g: Array, m: Array, operators: Operators
+) -> tuple[Params, Array, Array]:
+    """Sums with a block's own gradients, scaled by m; m times the gradient of its input; <g, o(x)>."""
+    o, pullback = jax.vjp(lambda w, x: _run(w, x, operators, {}), weights, x)
+    dw, dx = pullback((m * g).astype(o.dtype))
+    dot = jnp.vdot(g.astype(jnp.float32), o.astype(jnp.float32))
+    return jax.tree.map(jnp.add, total, dw), dx, dot
+
+
+@jax.jit
+def _add_scaled(y: Array | None, o: Array, m: Array) -> Array:
+    scaled = (m * o).astype(o.dtype)
+    return scaled if y is None else y + scaled

@@ -1,0 +1,69 @@
+"""How a differentiable search is run, as data."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from supernets.config import TrainConfig
+from supernets.errors import TrainingError
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """Differentiable search over a space of layer choices; weights and distribution are trained in turn.
+
+    Attributes:
+        method: "proxyless" (binary gates, one path at a time) or "fbnet" (Gumbel softmax over all).
+        weights: How the weights are trained; its `warm_epochs` train them alone.
+        reference_ms: Latency that the loss aims at; of "fbnet" only a label.
+        gradient: Of proxyless: "full_v2" (every gate, one block at a time), "two" (two paths), "reinforce".
+        loss: Of proxyless: "add" (CE + weight (E - ref) / ref) or "mul" (CE alpha (log E / log ref)^beta).
+        latency_weight: Of "add".
+        alpha: Of the products.
+        beta: Of the products, outside the logarithm.
+        arch_share: Share of the training images kept for the distribution's steps.
+        arch_every: Weight steps for each of the distribution's (proxyless).
+        arch_rate: Adam's rate for the distribution.
+        arch_decay: L2 decay of the distribution.
+        temperature: Of Gumbel softmax in the first epoch.
+        cooling: Its factor is exp(-cooling) an epoch.
+        reinforce_batch: Networks sampled for a step of "reinforce".
+        reinforce_power: Of reference / latency in its reward.
+    """
+
+    method: Literal["proxyless", "fbnet"]
+    weights: TrainConfig = field(default_factory=lambda: TrainConfig(method="single_path"))
+    reference_ms: float = 1.0
+    gradient: Literal["full_v2", "two", "reinforce"] = "full_v2"
+    loss: Literal["add", "mul"] = "add"
+    latency_weight: float = 0.1
+    alpha: float = 0.2
+    beta: float = 0.3
+    arch_share: float = 0.2
+    arch_every: int = 5
+    arch_rate: float = 1e-3
+    arch_decay: float = 0.0
+    temperature: float = 5.0
+    cooling: float = 0.045
+    reinforce_batch: int = 10
+    reinforce_power: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name, given, known in (
+            ("method", self.method, ("proxyless", "fbnet")),
+            ("gradient", self.gradient, ("full_v2", "two", "reinforce")),
+            ("loss", self.loss, ("add", "mul")),
+        ):
+            if given not in known:
+                raise TrainingError(f"{name} (={given!r}) must be one of: {', '.join(known)}.")
+        for name, value in (("reference_ms", self.reference_ms), ("temperature", self.temperature)):
+            if value <= 0:
+                raise TrainingError(f"{name} (={value}) must be above 0.")
+        if not 0 < self.arch_share < 1:
+            raise TrainingError(f"arch_share (={self.arch_share}) must be between 0 and 1.")
+        if self.arch_every < 1 or self.reinforce_batch < 1:
+            raise TrainingError(f"arch_every (={self.arch_every}) and reinforce_batch must be at least 1.")
+
+
+def fbnet_config(weights: TrainConfig, reference_ms: float = 1.0) -> SearchConfig:
+    """FBNet's own numbers: Adam 0.01, decay 5e-4, beta 0.6, temperature 5 exp(-0.045 epoch)."""
+    return SearchConfig("fbnet", weights, reference_ms, alpha=0.2, beta=0.6, arch_rate=0.01, arch_decay=5e-4)

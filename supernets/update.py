@@ -1,0 +1,78 @@
+"""The end of a step: the summed gradient, clipped, moves the weights."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from supernets.config import TrainConfig
+from supernets.params import Params
+from supernets.schedule import rate_schedule, spans
+
+
+class TrainState(NamedTuple):
+    """What changes during training; `teacher` and `average` are empty where they are not used."""
+
+    params: Params
+    optimiser: Any
+    teacher: Params = {}  # noqa: RUF012 - never changed in place
+    average: Params = {}  # noqa: RUF012
+
+    def saved(self) -> dict[str, Any]:
+        """What a checkpoint holds."""
+        return {name: value for name, value in self._asdict().items() if name in ("params", "optimiser") or value}
+
+
+def optimiser(config: TrainConfig, steps: int) -> optax.GradientTransformation:
+    """SGD with Nesterov momentum, decay on kernels only, linear warm-up and cosine (a schedule a phase for OFA)."""
+    if config.method == "ofa":
+        schedule = rate_schedule(spans(max(steps, 6)), config.peak_lr)
+    else:
+        schedule = optax.warmup_cosine_decay_schedule(0.0, config.peak_lr, max(1, steps // 20), max(2, steps))
+
+    def kernels(params: Params) -> dict[str, bool]:
+        return {name: name.endswith(".kernel") for name in params}
+
+    return optax.chain(
+        optax.add_decayed_weights(config.weight_decay, mask=kernels),
+        optax.sgd(schedule, momentum=config.momentum, nesterov=True),
+    )
+
+
+class Update:
+    """The compiled update."""
+
+    def __init__(self, config: TrainConfig, steps: int) -> None:
+        self.optimiser = optimiser(config, steps)
+
+        def update(state: TrainState, grads: Params, rate: float) -> TrainState:
+            scale = jnp.minimum(1.0, config.clip_norm / (optax.global_norm(grads) + 1e-12))
+            grads = jax.tree.map(lambda g: g * scale, grads)
+            updates, inner = self.optimiser.update(grads, state.optimiser, state.params)
+            if rate != 1:  # after the guard went back, see `supernets.guard`
+                updates = jax.tree.map(lambda u: u * rate, updates)
+            params = optax.apply_updates(state.params, updates)
+            average = {name: config.ema * a + (1 - config.ema) * params[name] for name, a in state.average.items()}
+            return TrainState(params, inner, state.teacher, average)
+
+        self.run = jax.jit(update, donate_argnums=0, static_argnums=2)
+        self.zeros = jax.jit(lambda params: jax.tree.map(jnp.zeros_like, params))
+
+    def fresh(self, config: TrainConfig, params: Params) -> TrainState:
+        """The state before the first step."""
+        average = jax.tree.map(jnp.copy, params) if config.ema else {}
+        return TrainState(params, self.optimiser.init(params), {}, average)
+
+
+def copy(state: TrainState) -> TrainState:
+    """A state that updates do not consume."""
+    return jax.tree.map(jnp.copy, state)
+
+
+def without_momentum(state: TrainState) -> TrainState:
+    """The state at the start of a phase: the momentum forgotten, the count of steps kept."""
+    inner = jax.tree.map(
+        lambda leaf: jnp.zeros_like(leaf) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, state.optimiser
+    )
+    return state._replace(optimiser=inner)
