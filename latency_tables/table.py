@@ -88,9 +88,10 @@ class LatencyTable:
 
         try:
             data = pq.read_table(path)
+            names = data.column_names
         except FileNotFoundError as error:
             raise TableError(f"Latency table {str(path)!r} does not exist. {_REMEASURE}") from error
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
             reason = str(error).partition("\n")[0]
             raise TableError(f"{str(path)!r} is not a readable Parquet file ({reason}). {_REMEASURE}") from error
         header = (data.schema.metadata or {}).get(_METADATA)
@@ -110,9 +111,12 @@ class LatencyTable:
                 f"{str(path)!r} has table format {version}, this version reads format {FORMAT_VERSION}. {_REMEASURE}"
             )
         for field in _schema():
-            if field.name not in data.column_names or data.schema.field(field.name).type != field.type:
+            if field.name not in names or data.schema.field(field.name).type != field.type:
                 raise TableError(f"{str(path)!r} has no column {field.name!r} of type {field.type}. {_REMEASURE}")
-        kernels = {row.pop("key"): KernelLatency(**row) for row in data.select(_schema().names).to_pylist()}
+        try:
+            kernels = {row.pop("key"): KernelLatency(**row) for row in data.select(_schema().names).to_pylist()}
+        except ValueError as error:  # text that is not UTF-8 shows only here
+            raise TableError(f"{str(path)!r} has damaged rows ({error}). {_REMEASURE}") from error
         for key, row in kernels.items():
             if not all((getattr(row, name) or 0) > 0 for name in _NUMBERS):
                 raise TableError(f"{str(path)!r}: the row of kernel {key!r} has no time above 0. {_REMEASURE}")

@@ -1,5 +1,6 @@
 """Data sets from NumPy archives, the embedded one among them. Pickled contents are refused."""
 
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -18,6 +19,9 @@ ALIASES = {
     "y_test": ("y_test", "test_labels"),
 }
 """The arrays that an archive must hold, each under one of these names; `class_names` (text) is optional."""
+
+
+_DAMAGED = (OSError, ValueError, EOFError, zipfile.BadZipFile)  # what readers of hostile bytes raise; some raise more
 
 
 def load_npz(path: Path, *, size: int | None = None, name: str | None = None) -> Dataset:
@@ -47,7 +51,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     """Reads the required arrays under their first names, and `class_names` if it is there."""
     try:
         archive = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (*_DAMAGED, NotImplementedError) as error:
         raise DataError(
             f"{path} is not a readable .npz archive: write it with numpy.savez_compressed, without pickled objects."
         ) from error
@@ -69,7 +73,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
 def _array(archive: np.lib.npyio.NpzFile, name: str, path: Path) -> np.ndarray:
     try:
         return np.asarray(archive[name])
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (*_DAMAGED, RuntimeError, SyntaxError, tokenize.TokenError, zlib.error) as error:
         pickled = "allow_pickle" in str(error)
         problem = "holds pickled Python objects, which are never loaded" if pickled else "is damaged"
         raise DataError(f"{path}: `{name}` {problem}: save it again as a plain numeric or text array.") from error

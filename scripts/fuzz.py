@@ -1,0 +1,178 @@
+"""Feeds damaged files to everything that reads one: each must be read or refused in one line, never crash or hang.
+
+    scripts/fuzz.py [--seconds 60] [--seed 0] [--only KIND] [--json]
+
+A valid sample of every kind is damaged at random (bits, bytes, cuts, splices, numbers made huge) and read again.
+Failures are kept in ./fuzz-failures, named after their kind and number. Exits 1 if there are any.
+"""
+
+import argparse
+import json
+import random
+import signal
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Reader = Callable[[Path], object]
+HANG_SECONDS = 20
+_DEVICE = 'name = "d"\nprovider = "CPUExecutionProvider"\nthreads = 2\n'
+_NASTY = (b"0", b"-1", b"1e999", b"NaN", b"null", b"{}", b"[]", b'""', b"99999999999999999999", b"\xff\xfe", b"../../x")
+
+
+def main() -> None:
+    """Runs the fuzzer, prints a table or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", help="one kind of file")
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        found = fuzz(Path(folder), given.seconds, given.seed, given.only)
+    if given.json:
+        print(json.dumps(found, indent=2))
+    else:
+        for kind, row in found.items():
+            print(f"{kind:14} {row['inputs']:7} inputs {row['refused']:7} refused {len(row['failures'])} failures")
+            for failure in row["failures"][:3]:
+                print(f"    {failure}")
+    sys.exit(any(row["failures"] for row in found.values()))
+
+
+def fuzz(folder: Path, seconds: float, seed: int, only: str | None = None) -> dict[str, dict[str, Any]]:
+    """Inputs tried, refused and failed by kind of file, each kind for its share of the time."""
+    from nas.__main__ import _user_errors
+
+    kinds = {kind: value for kind, value in samples(folder).items() if only in (None, kind)}
+    chance, found = random.Random(seed), {}
+    warnings.simplefilter("ignore")
+    signal.signal(signal.SIGALRM, _hang)
+    for kind, (sample, read) in kinds.items():
+        whole = sample.read_bytes()
+        read(sample)  # a sample that is refused would prove nothing
+        row: dict[str, Any] = {"inputs": 0, "refused": 0, "failures": []}
+        end = time.monotonic() + seconds / len(kinds)
+        while time.monotonic() < end:
+            data = damaged(whole, chance)
+            sample.write_bytes(data)
+            row["inputs"] += 1
+            signal.alarm(HANG_SECONDS)
+            try:
+                read(sample)
+            except _user_errors():  # the command line prints it on one line
+                row["refused"] += 1
+            except Exception as error:
+                row["failures"].append(_kept(kind, row, data, type(error).__name__, error))
+            finally:
+                signal.alarm(0)
+        sample.write_bytes(whole)
+        found[kind] = row
+    return found
+
+
+def damaged(data: bytes, chance: random.Random) -> bytes:
+    """A copy of `data` with one to four pieces of damage."""
+    out = bytearray(data)
+    for _ in range(chance.randint(1, 4)):
+        at, length = chance.randint(0, max(0, len(out) - 1)), chance.randint(0, 16)
+        match chance.randrange(6):
+            case 0 if out:
+                out[at] ^= 1 << chance.randrange(8)
+            case 1:
+                out[at : at + length] = chance.randbytes(length)
+            case 2:
+                del out[at:]
+            case 3:
+                out[at:at] = out[at : at + length] * chance.randint(1, 3)
+            case 4:
+                del out[at : at + length]
+            case _:
+                out[at : at + length] = chance.choice(_NASTY)
+    return bytes(out)
+
+
+def samples(folder: Path) -> dict[str, tuple[Path, Reader]]:
+    """A valid file of every kind and what reads it."""
+    from PIL import Image
+
+    from latency_tables import LatencyTable, get_device
+    from nas.report.proxies import read_scores
+    from nas.runs import Run
+    from nas.search.log import EvaluationLog
+    from search_spaces import Network, get_space
+    from supernets.data import load_dataset
+
+    space, rng = get_space("ofa_mbv3"), np.random.default_rng(0)
+    X = space.sample(rng, 5)
+    texts = [space.to_text(x) for x in X]
+
+    def file(name: str, content: str | bytes) -> Path:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    def text(path: Path) -> str:
+        return path.read_bytes().decode("utf-8", "replace")
+
+    run = Run.create(folder / "run", space, seed=0).folder / "config.json"
+    images, labels = rng.integers(0, 255, (8, 12, 12, 1), dtype=np.uint8), np.arange(8) % 2
+    np.savez(folder / "data.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    rows = []
+    for i, image in enumerate(images):
+        Image.fromarray(image[..., 0]).save(folder / f"{i}.png")
+        rows.append(f"{i}.png,{'ab'[i % 2]}")
+    log = file("log.jsonl", "")
+    log.unlink()
+    grown = EvaluationLog(space, ["error"], log, {})
+    for x in X:
+        grown.append(x, [1.0])
+    scores = {"proxies": {"a": {}}, "scores": [{"arch": texts[0], "a": 1.0}]}
+    return {
+        "architecture": (file("arch.txt", texts[0]), lambda p: space.parse(text(p))),
+        "network": (file("network.txt", space.network(X[0]).text), lambda p: Network.parse(text(p))),
+        "device": (file("d.toml", _DEVICE), lambda p: get_device(str(p))),
+        "table": (_table(folder, space.network(X[0])), LatencyTable.read),
+        "run": (run, lambda p: Run.open(p.parent)),
+        "log": (log, lambda p: EvaluationLog(space, ["error"], p, {})),
+        "scores": (file("scores.json", json.dumps(scores)), read_scores),
+        "npz": (folder / "data.npz", load_dataset),
+        "csv": (file("data.csv", "path,label\n" + "\n".join(rows) + "\n"), load_dataset),
+        "picture": (folder / "0.png", lambda p: load_dataset(p.with_name("data.csv"))),
+    }  # fmt: skip
+
+
+def _table(folder: Path, network: Any) -> Path:
+    from latency_tables import LatencyTable
+    from latency_tables.table import KernelLatency
+
+    kernels = {key: KernelLatency("fp32", 1.0, 0.9, 1.1, 20, 1.0) for key in network.kernels}
+    metadata = {
+        "conditions": {"device": "d"}, "space": {"name": "ofa_mbv3", "options": {}}, "anchors": [],
+        "correction": {"constant_ms": 0.0}, "held_out": {"low": 0.9, "high": 1.1},
+    }  # fmt: skip
+    LatencyTable(kernels, metadata).write(folder / "table.parquet")
+    return folder / "table.parquet"
+
+
+def _kept(kind: str, row: dict[str, Any], data: bytes, what: str, error: BaseException) -> str:
+    folder = Path("fuzz-failures")
+    folder.mkdir(exist_ok=True)
+    name = folder / f"{kind}-{row['inputs']}"
+    name.write_bytes(data)
+    return f"{name}: {what}: {' '.join(str(error).split())[:160]}"
+
+
+def _hang(*_: object) -> None:
+    raise TimeoutError(f"still reading after {HANG_SECONDS} s")
+
+
+if __name__ == "__main__":
+    main()
