@@ -32,7 +32,7 @@ RESULT = Path(__file__).resolve().parents[1] / "benchmarks" / "front.json"
 def main(
     run: Path,
     device: str = "local-cpu-1t",
-    searchers: str = "linas,nsga2,random",
+    searchers: str = "ehvi,linas,nsga2,random",
     quick: bool = False,
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "fuzz.py"
-KINDS = ("architecture", "network", "device", "table", "run", "scores", "npz", "csv", "picture")
+KINDS = ("architecture", "network", "device", "table", "run", "scores", "npz", "csv", "picture", "log")
 
 
 @pytest.mark.parametrize("kind", KINDS)

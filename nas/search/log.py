@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nas.errors import RunError
-from search_spaces import ArchitectureError, Space
+from search_spaces import Space
 
 FORMAT = 1
 
@@ -63,8 +63,8 @@ class EvaluationLog:
             _append(self._path, {"arch": self._space.to_text(x), **named})
 
     def _read(self, path: Path, header: dict[str, Any]) -> None:
-        lines = path.read_text().splitlines()
         try:
+            lines = path.read_text(encoding="utf-8").splitlines()
             found = json.loads(lines[0])
             for name in sorted({*header, *found}):
                 if header.get(name) != found.get(name):
@@ -76,7 +76,9 @@ class EvaluationLog:
                 row = json.loads(line)
                 self._space.parse(row["arch"])
                 self._old.append((row["arch"], tuple(float(row[name]) for name in self._objectives)))
-        except (json.JSONDecodeError, KeyError, TypeError, AttributeError, ArchitectureError) as error:
+        except RunError:
+            raise
+        except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise RunError(
                 f"{path}: line {len(self._old) + 2} is damaged ({error}); mend it or use --fresh to start again."
             ) from error
