@@ -12,6 +12,7 @@ from nas.files import writable_folder, write_json
 from nas.memory import release_memory
 from nas.runs import Run
 from nas.tables import find_table
+from nas.train_run import data_record
 from search_spaces import ChoiceSpace, Space
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def differentiable_run(
     *,
     validation: int,
     size: int | None,
+    skip_corrupt: bool = False,
 ) -> dict[str, Any]:
     """Searches (or continues) and writes `search/differentiable.json`; the validation images are kept out.
 
@@ -83,16 +85,7 @@ def differentiable_run(
         folder,
         space,
         seed=config.weights.seed,
-        data={
-            "source": source,
-            "name": data.name,
-            "fingerprint": data.fingerprint,
-            "size": size,
-            "validation": validation,
-            "class_names": list(data.class_names),
-            "mean": data.mean.tolist(),
-            "std": data.std.tolist(),
-        },
+        data=data_record(data, source, validation=validation, size=size, skip_corrupt=skip_corrupt),
         train=asdict(config),
     )
     with progress(config.method) as update:

@@ -41,6 +41,23 @@ def check_supernet(space: Space) -> None:
         raise UserError("nasbench201 has no supernet: its cells are no chains of blocks; use another space.")
 
 
+def data_record(
+    data: "Dataset", source: str, *, validation: int, size: int | None, skip_corrupt: bool
+) -> dict[str, Any]:
+    """What a run's configuration says of its data: everything needed to open the same data again."""
+    record = {
+        "source": source,
+        "name": data.name,
+        "fingerprint": data.fingerprint,
+        "size": size,
+        "validation": validation,
+        "class_names": list(data.class_names),
+        "mean": data.mean.tolist(),
+        "std": data.std.tolist(),
+    }
+    return record | ({"skip_corrupt": True} if skip_corrupt else {})
+
+
 def train_run(
     folder: Path,
     space: Space,
@@ -66,17 +83,7 @@ def train_run(
         folder,
         space,
         seed=config.seed,
-        data={
-            "source": source,
-            "name": data.name,
-            "fingerprint": data.fingerprint,
-            "size": size,
-            "validation": validation,
-            "class_names": list(data.class_names),
-            "mean": data.mean.tolist(),
-            "std": data.std.tolist(),
-        }
-        | ({"skip_corrupt": True} if skip_corrupt else {}),
+        data=data_record(data, source, validation=validation, size=size, skip_corrupt=skip_corrupt),
         train=asdict(config),
     )
     last: list[Any] = []

@@ -125,7 +125,9 @@ def train(
                 else SearchConfig("proxyless", config, reference_ms or 1.0, gradient, latency_loss)  # type: ignore[arg-type]
             )
             where = Where(device, table)
-            document = differentiable_run(out, chosen, images, data, wish, where, validation=held_out, size=size)
+            document = differentiable_run(
+                out, chosen, images, data, wish, where, validation=held_out, size=size, skip_corrupt=skip_corrupt
+            )
         else:
             document = train_run(
                 out, chosen, images, data, config,
