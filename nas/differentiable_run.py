@@ -16,8 +16,6 @@ from nas.train_run import data_record
 from search_spaces import ChoiceSpace, Space
 
 if TYPE_CHECKING:
-    from latency_tables import LatencyTable
-    from supernets.architecture import LatencyModel
     from supernets.data import Dataset
     from supernets.search_config import SearchConfig
 
@@ -31,29 +29,6 @@ class Where:
     device: str
     table: Path | None = None
     samples: int = 8
-
-
-def latency_model(space: ChoiceSpace, table: "LatencyTable") -> "LatencyModel":
-    """The latency of every candidate of every layer, and of what all networks share, from a table.
-
-    Raises:
-        MissingKernelError: if the table lacks a kernel of the space.
-    """
-    from supernets.architecture import LatencyModel
-
-    blocks = [np.zeros(int(count)) for count in space.cardinality]
-    fixed = table.constant_ms
-    for j in range(int(space.cardinality.max())):
-        arch = np.minimum(j, space.cardinality - 1)
-        network = space.network(arch)
-        costs: dict[str, float] = {}
-        for op in network:
-            costs[op.part] = costs.get(op.part, 0.0) + table.costs(op)[0]
-        for i, own in enumerate(blocks):
-            own[arch[i]] = costs.pop(f"block{i + 1}", 0.0)
-        if j == 0:
-            fixed += sum(costs.values())
-    return LatencyModel(tuple(blocks), fixed)
 
 
 def differentiable_run(
@@ -74,12 +49,13 @@ def differentiable_run(
         The document: "best" (most probable blocks), "sampled" networks, each with its predicted
         latency, and "expected_ms" of the distribution.
     """
+    from supernets.architecture import latency_model
     from supernets.differentiable import Differentiable
 
     if not isinstance(space, ChoiceSpace):
         raise UserError(f"Method {config.method} chooses a block a layer, which {space.name} has not; use fbnet.")
     table = find_table(space, where.device, where.table, folder)
-    latency = latency_model(space, table)
+    latency = latency_model(space, table.costs, table.constant_ms)
     split = data.split(validation, config.weights.seed)
     run = Run.create(
         folder,

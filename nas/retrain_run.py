@@ -74,6 +74,7 @@ def retrain(
     from nas.runs import Run
     from supernets import export_weights, slice_weights, train
     from supernets.calibrate import network_moments
+    from supernets.extraction import inherited
 
     run = Run.open(folder)
     subnets, space = Subnets(run), run.space
@@ -121,18 +122,6 @@ def retrain(
     }
     write_json(path.with_suffix(".json"), card)
     return card
-
-
-def inherited(params: dict[str, np.ndarray], network: "Network") -> dict[str, Any]:
-    """A network's own weights out of the supernet's, as its training starts from them."""
-    import jax.numpy as jnp
-
-    from search_spaces import Conv
-    from supernets import slice_weights
-
-    depthwise = {f"{op.name}.kernel" for op in network if isinstance(op, Conv) and op.depthwise}
-    tensors = slice_weights(params, network)
-    return {k: jnp.array(v[:, :, 0] if k in depthwise else v) for k, v in tensors.items()}
 
 
 def _on_device(params: dict[str, np.ndarray]) -> dict[str, Any]:

@@ -3,11 +3,12 @@
 Everything here is a few hundred numbers, in numpy, double precision.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from search_spaces import ChoiceSpace, Operator
 from supernets.errors import TrainingError
 
 Layers = list[np.ndarray]  # one array [candidates] a layer
@@ -43,6 +44,30 @@ class LatencyModel:
     def of(self, path: Sequence[int]) -> float:
         """Latency of one network, ms."""
         return self.fixed_ms + float(sum(costs[k] for k, costs in zip(path, self.blocks_ms, strict=True)))
+
+
+def latency_model(
+    space: ChoiceSpace, costs: Callable[[Operator], Sequence[float] | np.ndarray], constant_ms: float
+) -> LatencyModel:
+    """The latency of every candidate of every layer, and of what all networks share.
+
+    Args:
+        space: The space.
+        costs: What an operator costs, ms, first of all; as `LatencyTable.costs`, which raises for an unknown one.
+        constant_ms: What every network costs besides.
+    """
+    blocks = [np.zeros(int(count)) for count in space.cardinality]
+    fixed = constant_ms
+    for j in range(int(space.cardinality.max())):
+        arch = np.minimum(j, space.cardinality - 1)
+        parts: dict[str, float] = {}
+        for op in space.network(arch):
+            parts[op.part] = parts.get(op.part, 0.0) + float(costs(op)[0])
+        for i, own in enumerate(blocks):
+            own[arch[i]] = parts.pop(f"block{i + 1}", 0.0)
+        if j == 0:
+            fixed += sum(parts.values())
+    return LatencyModel(tuple(blocks), fixed)
 
 
 def multiplied(loss: float, ms: float, *, alpha: float, beta: float, reference_ms: float | None) -> tuple[float, float]:

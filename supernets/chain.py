@@ -133,13 +133,17 @@ def gradient(
     return Gradient(found, value, logits)
 
 
-def forward(params: Params, network: Network, images: Array) -> Array:
-    """Logits `[n, classes]` of a subnet, normalised by the batch, in single precision."""
+def forward(params: Params, network: Network, images: Array, given: dict[str, Moments] | None = None) -> Array:
+    """Logits `[n, classes]` of a subnet in single precision, normalised by the batch or by the moments given."""
     owned, x = by_operator(params), images
     for link in cut(network):
         weights = link.weights(params, owned)
         operators, choices = _any_kernel(link.operators, weights)
-        x = _apply(weights, x, choices, operators)
+        own = None
+        if given is not None:
+            names = (op.name for op in link.operators)
+            own = {name: given[link.prefix + name] for name in names if link.prefix + name in given}
+        x = _apply(weights, x, choices, operators, own)
     return x.reshape(len(images), -1).astype(jnp.float32)
 
 
@@ -234,6 +238,7 @@ def _run(
     choices: dict[str, Array],
     dropout: Array | None = None,
     stats: dict[str, Moments] | None = None,
+    given: dict[str, Moments] | None = None,
 ) -> Array:
     values = [x]
     for op in operators:
@@ -245,12 +250,14 @@ def _run(
                 own["kernel"] = jnp.stack(padded)[choices[op.name]][:, :, None]
             for name in {"kernel", "bias"} & own.keys():
                 own[name] = own[name].astype(x.dtype)
+            if given is not None and op.name in given:
+                own["mean"], own["var"] = given[op.name]
             fields = SimpleNamespace(**own)
         if dropout is not None and isinstance(op, Linear) and op is operators[-1]:
             inputs = [inputs[0].reshape(dropout.shape) * dropout.astype(x.dtype)]
         if stats is not None and isinstance(op, Conv | Sum) and op.norm:
             stats[op.name] = _before_norm(op, fields, inputs)
-        values.append(run_operator(op, fields, inputs, True))
+        values.append(run_operator(op, fields, inputs, given is None))
     return values[-1]
 
 
@@ -277,8 +284,10 @@ def _first_forward(weights: Params, images: Array, operators: Operators) -> tupl
 
 
 @partial(jax.jit, static_argnames="operators")
-def _apply(weights: Params, x: Array, choices: dict[str, Array], operators: Operators) -> Array:
-    return _run(weights, x, operators, choices)
+def _apply(
+    weights: Params, x: Array, choices: dict[str, Array], operators: Operators, given: dict[str, Moments] | None = None
+) -> Array:
+    return _run(weights, x, operators, choices, given=given)
 
 
 @partial(jax.jit, static_argnames="operators")

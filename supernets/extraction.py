@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from search_spaces import Conv, Network, Sum
 from supernets.elastic import Stats
 from supernets.module import NetworkModule
+from supernets.params import Params
 from supernets.slicing import operator_weights
 
 
@@ -43,6 +45,13 @@ def slice_weights(params: Mapping[str, Any], network: Network, stats: Stats | No
             tensors[f"{op.name}.mean"] = np.asarray(mean)[: op.out_shape[0]]
             tensors[f"{op.name}.var"] = np.asarray(variance)[: op.out_shape[0]]
     return tensors
+
+
+def inherited(params: Mapping[str, Any], network: Network) -> Params:
+    """A network's own weights out of the supernet's, in the layout in which it is trained alone."""
+    depthwise = {f"{op.name}.kernel" for op in network if isinstance(op, Conv) and op.depthwise}
+    tensors = slice_weights(params, network)
+    return {name: jnp.array(v[:, :, 0] if name in depthwise else v) for name, v in tensors.items()}
 
 
 def export_weights(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

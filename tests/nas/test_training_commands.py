@@ -1,7 +1,6 @@
 """`nas retrain`, `nas eval`, and differentiable search from a real table."""
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -47,11 +46,10 @@ def test_mistakes_are_one_line(nas, tmp_path, pictures_file):
 
 
 def test_latency_model_is_the_tables_sum():
-    from nas.differentiable_run import latency_model
+    from supernets.architecture import latency_model
 
     space = get_space("proxyless", image_size=32, width=0.25)
-    table = SimpleNamespace(constant_ms=0.25, costs=lambda op: [op.macs / 1e6 + 0.01])
-    model = latency_model(space, table)
+    model = latency_model(space, lambda op: [op.macs / 1e6 + 0.01], 0.25)
     for x in space.sample(np.random.default_rng(0), 10):
         network = space.network(x)
         assert model.of(x) == pytest.approx(0.25 + sum(op.macs / 1e6 + 0.01 for op in network))
