@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 OPTIONS = ["-o", "width=0.1", "-o", "stem_stride=2"]
 
@@ -43,9 +44,18 @@ def pictures_file(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def run_folder(tmp_path_factory, pictures_file, nas) -> Path:
-    """A trained, profiled and searched run."""
-    folder = tmp_path_factory.mktemp("runs") / "quarters"
+def run_folder(tmp_path_factory, worker_id, pictures_file, nas) -> Path:
+    """A trained, profiled and searched run: made once, a copy for every process of the tests."""
+    if worker_id == "master":
+        return _made(tmp_path_factory.mktemp("runs") / "quarters", pictures_file, nas)
+    made = tmp_path_factory.getbasetemp().parent / "quarters"
+    with FileLock(made.with_suffix(".lock")):
+        if not made.exists():
+            _made(made.with_suffix(".part"), pictures_file, nas).rename(made)
+    return Path(shutil.copytree(made, tmp_path_factory.mktemp("runs") / "quarters"))
+
+
+def _made(folder, pictures_file, nas) -> Path:
     training = ["--epochs", 6, "--batch-size", 32, "--validation", 80, "--random-subnets", 1]
     for arguments in (
         ["train", "ofa_mbv3", "--data", pictures_file, "--out", folder, *training, *OPTIONS],
@@ -63,9 +73,12 @@ def front(run_folder) -> dict:
     return json.loads((run_folder / "search" / "front-local-cpu-1t.json").read_text())
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """The system's Chromium, headless, behind Playwright's API; the test is skipped where there is none."""
+    """The system's Chromium, headless, behind Playwright's API; the test is skipped where there is none.
+
+    It must not outlive its module: Playwright runs an event loop in this thread, and no other can start meanwhile.
+    """
     api = pytest.importorskip("playwright.sync_api", reason="needs playwright, of the extra [dev]")
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if path is None:
