@@ -87,6 +87,10 @@ class NASBench201Space(Space):
             leads[i] = np.any([on[j, i] & leads[j] for j in range(i + 1, 4)], axis=0)
         return np.stack([np.where(reached[i] & leads[j], X[:, g], 0) for g, (j, i) in enumerate(EDGES)], axis=1)
 
+    def reads_image(self, X: np.ndarray) -> np.ndarray:
+        """Whether a path leads through the cell, bool `[n]`; 341 cells have none."""
+        return self.live(X).any(axis=1)
+
     def encoding(self, X: np.ndarray) -> np.ndarray:
         """One-hot live edges, then the paths: how many have so many 1 x 1s, 3 x 3s and poolings each."""
         live = self.live(X)

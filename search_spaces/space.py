@@ -108,6 +108,10 @@ class Space(ABC):
         X = np.atleast_2d(np.asarray(X))
         return np.where(self.active(X), X, 0)
 
+    def reads_image(self, X: np.ndarray) -> np.ndarray:
+        """Whether the result depends on the image at all, bool `[n]`: a cell of some spaces can be cut in two."""
+        return np.ones(len(np.atleast_2d(X)), dtype=bool)
+
     def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
         """`n` canonical genotypes, every gene drawn uniformly and independently."""
         return self.canonical(rng.integers(0, self.cardinality, size=(n, len(self.genes))))

@@ -82,11 +82,14 @@ class Searcher(ABC):
         return total
 
     def fresh(self, X: np.ndarray) -> np.ndarray:
-        """The rows of `X` that are feasible as far as known and were never asked, without repetition."""
+        """The rows of `X` that are feasible as far as known and were never asked, without repetition.
+
+        A network that gives every image the same result is never worth an evaluation.
+        """
         _, first = np.unique(X, axis=0, return_index=True)
         X = X[np.sort(first)]
         X = X[[key not in self._asked for key in self._keys(X)]] if len(X) else X
-        return X[self.excess(X) == 0] if len(X) else X
+        return X[(self.excess(X) == 0) & self.space.reads_image(X)] if len(X) else X
 
     def top_up(self, X: np.ndarray, n: int) -> np.ndarray:
         """The fresh rows of `X`, and random fresh ones until there are `n`.

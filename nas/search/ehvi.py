@@ -123,7 +123,7 @@ class EHVI(Searcher):
         if self.space.size <= ENUMERABLE:
             if not hasattr(self, "_everything"):
                 everything = enumerate_space(self.space)
-                self._everything = everything[self.excess(everything) == 0]
+                self._everything = everything[(self.excess(everything) == 0) & self.space.reads_image(everything)]
             X = self._everything
             return X[np.argsort(-self._score(X), kind="stable")[: self.shortlist]]
         front = self.X[pareto_front(self.Y)]
