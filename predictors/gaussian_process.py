@@ -11,14 +11,22 @@ _FLOOR = 1e-6
 _PRIOR_PRECISION = 0.3  # of the log parameters
 
 
+def correlation(distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Matern 3/2 of weighted squared distances, and minus its derivative by them."""
+    r = np.sqrt(3.0 * distances)
+    decay = np.exp(-r)
+    return (1.0 + r) * decay, 1.5 * decay
+
+
 def squared_distances(A: np.ndarray, B: np.ndarray) -> np.ndarray:
     """Squared Euclidean distances between the rows of `A` `[n, d]` and `B` `[m, d]`, `[n, m]`."""
     return np.maximum((A * A).sum(1)[:, None] + (B * B).sum(1)[None] - 2 * A @ B.T, 0.0)
 
 
 class GaussianProcess:
-    """k(a, b) = s^2 exp(-sum_g theta_g |a_g - b_g|^2), plus a nugget; constant mean.
+    """Matern 3/2: k(a, b) = s^2 (1 + r) exp(-r), r^2 = 3 sum_g theta_g |a_g - b_g|^2, plus a nugget; constant mean.
 
+    Accuracies of networks are not as smooth as a squared exponential takes them for: it becomes too certain.
     The mean and s^2 are profiled out in closed form; theta and the nugget maximise the marginal likelihood
     under a wide log-normal prior (Rasmussen & Williams 2006, section 5.4). Features should be
     scaled so that the mean squared distance within a group is about 1. The target is standardised inside.
@@ -64,7 +72,7 @@ class GaussianProcess:
             ).x
         self._theta, self._nugget = np.exp(self.log_parameters_[:-1]), float(np.exp(self.log_parameters_[-1])) + _FLOOR
         self._groups = [np.asarray(g, dtype=np.float64) for g in groups]
-        kernel = np.exp(-np.tensordot(self._theta, distances, 1))
+        kernel, _ = correlation(np.tensordot(self._theta, distances, 1))
         self._factor = np.linalg.cholesky(kernel + self._nugget * np.eye(len(y)))
         solved = solve_triangular(self._factor, np.stack([np.ones(len(y)), target], 1), lower=True)
         self._mean = float(solved[:, 0] @ solved[:, 1] / (solved[:, 0] @ solved[:, 0]))
@@ -86,7 +94,7 @@ class GaussianProcess:
         total = np.zeros((len(A[0]), len(B[0])))
         for theta, a, b in zip(self._theta, A, B, strict=True):
             total += theta * squared_distances(a, b)
-        return np.exp(-total)
+        return correlation(total)[0]
 
 
 class Posterior:
@@ -120,7 +128,7 @@ def _objective(p: np.ndarray, distances: np.ndarray, y: np.ndarray, prior: np.nd
     from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
     n, theta, nugget = len(y), np.exp(p[:-1]), np.exp(p[-1])
-    kernel = np.exp(-np.tensordot(theta, distances, 1))
+    kernel, by_distance = correlation(np.tensordot(theta, distances, 1))
     try:
         factor = cho_factor(kernel + (nugget + _FLOOR) * np.eye(n), lower=True, check_finite=False)
     except LinAlgError:
@@ -130,11 +138,11 @@ def _objective(p: np.ndarray, distances: np.ndarray, y: np.ndarray, prior: np.nd
     residual = y - (ones @ y) / ones.sum()
     solved = inverse @ residual
     variance = float(residual @ solved) / n
-    slope = inverse - np.outer(solved, solved) / variance  # twice the gradient by the kernel matrix
+    by_kernel = inverse - np.outer(solved, solved) / variance  # twice the gradient by the kernel matrix
     gradient = np.concatenate(
         [
-            -0.5 * theta * (distances.reshape(len(theta), -1) @ (kernel * slope).ravel()),
-            [0.5 * nugget * np.trace(slope)],
+            -0.5 * theta * (distances.reshape(len(theta), -1) @ (by_distance * by_kernel).ravel()),
+            [0.5 * nugget * np.trace(by_kernel)],
         ]
     )
     value = 0.5 * n * np.log(variance) + float(np.log(np.diag(factor[0])).sum())

@@ -119,6 +119,15 @@ def test_nsga2_reaches_the_exact_front_of_a_small_space():
     assert hypervolume(found.Y, reference) >= 0.995 * hypervolume(Y, reference)
 
 
+def test_no_network_is_asked_for_that_ignores_the_image(rng):
+    space = get_space("nasbench201")
+    X = space.sample(rng, 500)
+    searcher = make_searcher("random", space)
+    assert not space.reads_image(X).all()
+    assert space.reads_image(searcher.fresh(X)).all()
+    assert space.reads_image(SPACE.sample(rng, 5)).shape == (5,)
+
+
 def test_unknown_searcher_lists_the_known_ones():
     with pytest.raises(UserError, match="'sgd' is unknown.*nsga2"):
         make_searcher("sgd", SPACE)

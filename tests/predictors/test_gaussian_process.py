@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF
+from sklearn.gaussian_process.kernels import Matern
 
 from predictors.gaussian_process import GaussianProcess, _objective, squared_distances
 from predictors.graph import path_counts
@@ -15,7 +15,9 @@ def test_posterior_equals_scikit_learn(rng):
     gp = GaussianProcess().fit([A], y)
     theta, nugget = np.exp(gp.log_parameters_)
     shifted = y - (gp._shift + gp._scale * gp._mean)
-    other = GaussianProcessRegressor(RBF(np.sqrt(0.5 / theta)), alpha=nugget + 1e-6, optimizer=None).fit(A, shifted)
+    other = GaussianProcessRegressor(Matern(1 / np.sqrt(theta), nu=1.5), alpha=nugget + 1e-6, optimizer=None).fit(
+        A, shifted
+    )
     mean, sd = gp.predict([B])
     expected, spread = other.predict(B, return_std=True)
     assert mean == pytest.approx(expected + y.mean() + gp._scale * gp._mean, abs=1e-6)
