@@ -47,6 +47,7 @@ def test_edges_that_nothing_depends_on_are_counted_but_not_run():
 
 def test_cells_without_a_path_are_those_that_guess(shared_bench):
     space = get_space("nasbench201")
+    pandas = pytest.importorskip("pandas")
     table = pandas.read_parquet(shared_bench / "nasbench201.parquet", columns=["arch_str", "c10_valid_200"])
     X = np.array([space.parse(text) for text in table["arch_str"]])
     np.testing.assert_array_equal(space.reads_image(X), table["c10_valid_200"] > 10.0)
