@@ -38,7 +38,7 @@ class EHVI(Searcher):
         self,
         space: Space,
         *,
-        initial: int = 32,
+        initial: int = 16,
         refit: int = 8,
         shortlist: int = 1024,
         generations: int = 12,
