@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from nas.search import make_searcher, search
+from nas.surrogate import Surrogate
 from nas.truth import Truth
 
 BASELINES = ("random", "params", "macs")  # always in: what does not beat them is worth nothing
 DEFAULT = ("ehvi", "linas", "optuna-tpe", "nsga2")
 Update = Callable[[int, int, str], None]
 
-_truth: Truth | None = None  # of a worker process
+_truth: Truth | Surrogate | None = None  # of a worker process
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class _Trial:
     regret: float
 
 
-def compare(truth: Truth, settings: CompareSettings, update: Update | None = None) -> dict[str, Any]:
+def compare(truth: Truth | Surrogate, settings: CompareSettings, update: Update | None = None) -> dict[str, Any]:
     """Runs every searcher with every seed.
 
     Returns:
@@ -60,8 +61,7 @@ def compare(truth: Truth, settings: CompareSettings, update: Update | None = Non
     for name in names:
         make_searcher(name, truth.space)  # an unknown name is said before anything runs
     start = time.monotonic()
-    if truth.space.size <= len(truth.X):
-        _prepare(truth)
+    _prepare(truth)
     prepared = time.monotonic() - start
     jobs = [(name, seed) for name in names for seed in range(settings.seeds)]
     trials: dict[str, list[_Trial]] = {name: [] for name in names}
@@ -114,15 +114,16 @@ def _finite(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def _prepare(truth: Truth) -> None:
+def _prepare(truth: Truth | Surrogate) -> None:
     """What all searches of a space share is computed once, before the processes part."""
     from predictors.feature_groups import ENUMERABLE, Features
 
+    _ = truth.volume
     if truth.space.size <= ENUMERABLE:
         Features(truth.space)
 
 
-def _run(truth: Truth, settings: CompareSettings, jobs: list[tuple[str, int]]) -> Any:
+def _run(truth: Truth | Surrogate, settings: CompareSettings, jobs: list[tuple[str, int]]) -> Any:
     global _truth
     _truth = truth
     if settings.processes == 1:
@@ -143,12 +144,12 @@ def _parallel(settings: CompareSettings, jobs: list[tuple[str, int]]) -> Any:
 def _trial(settings: CompareSettings, job: tuple[str, int]) -> _Trial:
     truth, (name, seed) = _truth, job
     assert truth is not None
-    known = {1: lambda X: truth.Y[truth.rows(X), 1]} if settings.known else {}
+    known = {1: lambda X: truth.scores(X)[:, 1]} if settings.known else {}
     start = time.process_time()
     searcher = make_searcher(name, truth.space, seed=seed, known=known)
     result = search(
         truth.space,
-        lambda X: truth.Y[truth.rows(X)].tolist(),
+        lambda X: truth.scores(X).tolist(),
         searcher=searcher,
         evaluations=settings.evaluations,
         batch=settings.batch,

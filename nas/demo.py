@@ -10,10 +10,10 @@ DEVICE = "local-cpu-1t"
 DATA = "fashion-mnist-6k"
 VALIDATION = 1000
 SPACE = "ofa_mbv3"
-SPACE_OPTIONS: dict[str, object] = {"width": 0.5, "resolutions": (20, 36), "stem_stride": 2}
+SPACE_OPTIONS: dict[str, object] = {"width": 0.5, "resolutions": (18, 40), "stem_stride": 2}
 TRAINING: dict[str, Any] = {
-    "epochs": 28,
-    "warm_epochs": 8,
+    "epochs": 32,
+    "warm_epochs": 14,
     "batch_size": 64,
     "peak_lr": 0.1,
     "random_subnets": 1,

@@ -60,15 +60,13 @@ class Truth:
                 f"The truth has no row for {self.space.to_text(missing)}; a comparison needs every architecture."
             ) from None
 
+    def scores(self, X: np.ndarray) -> np.ndarray:
+        """Error and cost of genotypes `X` `[n, genes]`, `[n, 2]`; raises like `rows`."""
+        return self.Y[self.rows(X)]
+
     def curve(self, Y: np.ndarray) -> np.ndarray:
         """Normalised hypervolume after every evaluation of `Y` `[n, 2]`, `[n]`; 1 for the exact front."""
-        values, kept, last = np.zeros(len(Y)), Y[:0], 0.0
-        for i, y in enumerate(Y):
-            if (y < self.reference).all() and not (kept <= y).all(axis=1).any():
-                kept = np.concatenate([kept[~(y <= kept).all(axis=1)], y[None]])
-                last = hypervolume(kept, self.reference) / self.volume
-            values[i] = last
-        return values
+        return hypervolume_curve(Y, self.reference) / self.volume
 
     def limits(self, n: int = 10) -> np.ndarray:
         """Limits on the cost, evenly spread over the exact front."""
@@ -93,6 +91,17 @@ class Truth:
                 (self.test_error[mine[self.Y[mine, 0].argmin()]] if len(mine) else self.test_error[within].max()) - best
             )
         return float(np.mean(lost))
+
+
+def hypervolume_curve(Y: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Hypervolume of the first 1, 2, ... rows of `Y` `[n, 2]`, `[n]`."""
+    values, kept, last = np.zeros(len(Y)), Y[:0], 0.0
+    for i, y in enumerate(Y):
+        if (y < reference).all() and not (kept <= y).all(axis=1).any():
+            kept = np.concatenate([kept[~(y <= kept).all(axis=1)], y[None]])
+            last = hypervolume(kept, reference)
+        values[i] = last
+    return values
 
 
 def read_truth(space: Space, file: Path, *, cost: str, accuracy: str, test: str | None, arch: str) -> Truth:

@@ -1,7 +1,8 @@
-"""The search engine's bars: its speed, and evaluations to the exact front of NAS-Bench-201 on five devices.
+"""The search engine's bars: its speed; evaluations to the front of NAS-Bench-201 and of Once-for-All's space.
 
     .venv/bin/python scripts/bench_search.py --part speed                        # a minute on 2 cores
     .venv/bin/python scripts/bench_search.py --part truth --processes 16         # 20 seeds, every searcher
+    .venv/bin/python scripts/bench_search.py --part surrogate                    # published ImageNet accuracies
     .venv/bin/python scripts/bench_search.py --quick                             # both, small
 
 The last full result of a part, with its conditions, is kept in benchmarks/search.json.
@@ -16,17 +17,24 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from latency_tables import get_device
 from nas.commands.compare import comparison_row
+from nas.commands.profile import profile_space
 from nas.compare import CompareSettings, compare
 from nas.console import emit_json, print_table, progress
 from nas.files import write_json
 from nas.search.constrained import evolve
+from nas.surrogate import Surrogate
 from nas.truth import read_truth
+from predictors import TableLatency
+from predictors.accuracy import AccuracyPredictor
 from search_spaces import AdditiveCost, get_space
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "search.json"
 TRUTH = ROOT.parent / "shared" / "bench" / "nasbench201.parquet"
+OFA = ROOT.parent / "shared" / "bench" / "ofa_mbv3_imagenet.parquet"
+TABLE = ROOT / "runs" / "ofa_mbv3-224.parquet"
 DEVICES = ("edgegpu_ms", "raspi4_ms", "pixel3_hwnb_ms", "1080ti_1_ms", "gold_6240_ms")
 
 
@@ -93,6 +101,41 @@ def truth(quick: bool, processes: int, searchers: str, devices: str, learned: bo
     return documents
 
 
+def surrogate(quick: bool, processes: int, searchers: str, table: Path) -> dict[str, Any]:
+    """Once-for-All's ImageNet space: accuracy fitted on 1,200 published subnets, latency of this CPU's table."""
+    import pandas as pd
+
+    published = pd.read_parquet(OFA)
+    space = get_space("ofa_mbv3", resolutions=224)
+    X = np.array([space.encode(_published(row)) for row in published.to_dict("records")])
+    accuracy = AccuracyPredictor(space).fit(X, 100.0 - published["top1"].to_numpy())
+    latency = TableLatency(profile_space(space, get_device("local-cpu-1t"), table, seed=0), space).fit()
+    truth = Surrogate(space, accuracy.predict, latency.predict, "local-cpu-1t", generations=40 if quick else 400)
+    settings = CompareSettings(
+        searchers=tuple(searchers.split(",")),
+        seeds=2 if quick else 10,
+        evaluations=60 if quick else 500,
+        targets=(0.955, 0.99),
+        processes=processes,
+    )
+    with progress("surrogate") as update:
+        document = compare(truth, settings, update)
+    for row in document["rows"]:
+        row["mean"], row["standard_error"] = row["mean"][9::10], row["standard_error"][9::10]
+    return document
+
+
+def _published(row: dict[str, float]) -> dict[str, int]:
+    """Gene values of a row: 20 blocks of kernels and expansions, 5 depths, a resolution."""
+    values = {"resolution": int(row["r"])}
+    for stage in range(5):
+        values[f"stage{stage + 1}.depth"] = int(row[f"d{stage}"])
+        for block in range(4):
+            for gene, column in (("kernel", "ks"), ("expand", "e")):
+                values[f"stage{stage + 1}.block{block + 1}.{gene}"] = int(row[f"{column}{4 * stage + block}"])
+    return values
+
+
 def _seconds(work: Any) -> float:
     start = time.perf_counter()
     work()
@@ -100,9 +143,10 @@ def _seconds(work: Any) -> float:
 
 
 def main(
-    part: Annotated[str, typer.Option(help="speed, truth or all.")] = "all",
+    part: Annotated[str, typer.Option(help="speed, truth, surrogate or all.")] = "all",
     searchers: str = "ehvi,linas,optuna-tpe,nsga2,optuna-nsga2,aging,ofa,mnasnet,sensitivity,netadapt",
     devices: str = ",".join(DEVICES),
+    table: Annotated[Path, typer.Option(help="Latency table of ofa_mbv3 at 224 px; profiled if absent.")] = TABLE,
     learned: Annotated[bool | None, typer.Option("--learned/--known", help="Only one of the two.")] = None,
     processes: int = 2,
     quick: bool = False,
@@ -116,6 +160,8 @@ def main(
         result["speed"] = speed(quick)
     if part in ("truth", "all"):
         result["truth"] = truth(quick, processes, searchers, devices, learned)
+    if part in ("surrogate", "all"):
+        result["surrogate"] = surrogate(quick, processes, searchers, table)
     for document in result.values():
         document["conditions"] = {"machine": platform.machine(), "cores": os.cpu_count(), "processes": processes}
     if not quick:
@@ -129,8 +175,9 @@ def main(
     if "speed" in result:
         rows = [(name, json.dumps(value)) for name, value in result["speed"].items()]
         print_table("Speed", ("what", "measured"), rows)
-    for label, document in result.get("truth", {}).items():
-        if label != "conditions":
+    documents = {**result.get("truth", {}), "surrogate": result.get("surrogate")}
+    for label, document in documents.items():
+        if label != "conditions" and document:
             targets = list(document["rows"][0]["evaluations_to"])
             head = ("searcher", "hypervolume", "s.e.", *(f"to {t}" for t in targets), "regret %", "seconds")
             print_table(label, head, [comparison_row(row, targets) for row in document["rows"]])

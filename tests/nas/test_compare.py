@@ -9,9 +9,10 @@ import pytest
 from nas.compare import BASELINES, CompareSettings, compare, evaluations_to
 from nas.errors import UserError
 from nas.pareto import hypervolume
+from nas.surrogate import Surrogate
 from nas.truth import Truth, read_truth
 from predictors.feature_groups import enumerate_space
-from search_spaces import get_space
+from search_spaces import AdditiveCost, get_space
 from search_spaces.mbconv import MBConvSpace
 
 
@@ -80,3 +81,21 @@ def test_published_fronts(shared_bench):
     table = read_truth(space, file, cost="raspi4_ms", accuracy="c10_valid_200", test="c10_test_200", arch="arch_str")
     assert len(table.index) == space.size == 15_625
     assert table.curve(table.Y[np.lexsort(table.Y.T)][:500])[-1] < 1.0
+
+
+def test_surrogate_is_compared_like_a_table():
+    space = get_space("ofa_mbv3", width=0.25, num_classes=10, resolutions=16, stem_stride=1)
+    costs = AdditiveCost(space, lambda op: [op.macs])
+    surrogate = Surrogate(
+        space,
+        lambda X: 50.0 - space.one_hot(X).sum(axis=1) - X.sum(axis=1) / 10,
+        lambda X: costs(X)[:, 0],
+        "macs",
+        seeds=2,
+        population=50,
+        generations=40,
+    )
+    document = compare(surrogate, CompareSettings(searchers=("nsga2",), seeds=2, evaluations=40, targets=(0.5,)))
+    rows = {row["searcher"]: row for row in document["rows"]}
+    assert surrogate.curve(surrogate.front)[-1] == pytest.approx(1.0)
+    assert 0 < rows["nsga2"]["mean"][-1] < 1 and rows["random"]["regret"] is None
