@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from threadpoolctl import threadpool_limits
 
 from latency_tables import get_device
 from nas.commands.compare import comparison_row
@@ -93,7 +94,7 @@ def truth(quick: bool, processes: int, searchers: str, devices: str, learned: bo
                 processes=processes,
             )
             label = f"{device} {'known' if known else 'learned'}"
-            with progress(label) as update:
+            with progress(label) as update, threadpool_limits(1):  # searches run side by side
                 document = compare(table, settings, update)
             for row in document["rows"]:  # the curves in steps of ten keep the file small
                 row["mean"], row["standard_error"] = row["mean"][9::10], row["standard_error"][9::10]
@@ -118,7 +119,7 @@ def surrogate(quick: bool, processes: int, searchers: str, table: Path) -> dict[
         targets=(0.955, 0.99),
         processes=processes,
     )
-    with progress("surrogate") as update:
+    with progress("surrogate") as update, threadpool_limits(1):
         document = compare(truth, settings, update)
     for row in document["rows"]:
         row["mean"], row["standard_error"] = row["mean"][9::10], row["standard_error"][9::10]
