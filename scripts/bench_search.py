@@ -5,7 +5,8 @@
     .venv/bin/python scripts/bench_search.py --part surrogate                    # published ImageNet accuracies
     .venv/bin/python scripts/bench_search.py --quick                             # both, small
 
-The last full result of a part, with its conditions, is kept in benchmarks/search.json.
+The last full result of a part, with its conditions, is kept in benchmarks/search.json; devices and searchers
+may be run one after the other.
 """
 
 import json
@@ -96,10 +97,23 @@ def truth(quick: bool, processes: int, searchers: str, devices: str, learned: bo
             label = f"{device} {'known' if known else 'learned'}"
             with progress(label) as update, threadpool_limits(1):  # searches run side by side
                 document = compare(table, settings, update)
-            for row in document["rows"]:  # the curves in steps of ten keep the file small
-                row["mean"], row["standard_error"] = row["mean"][9::10], row["standard_error"][9::10]
-            documents[label] = document
+            documents[label] = _thinned(document)
     return documents
+
+
+def _thinned(document: dict[str, Any]) -> dict[str, Any]:
+    """The curves in steps of ten keep the file small."""
+    for row in document["rows"]:
+        row["mean"], row["standard_error"] = row["mean"][9::10], row["standard_error"][9::10]
+    return document
+
+
+def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Two documents of the same searches; the rows of the new one replace those of the same searchers."""
+    if any(old.get(name) != new[name] for name in ("seeds", "evaluations", "cost", "cost_known", "batch")):
+        return new
+    rows = {row["searcher"]: row for row in [*old["rows"], *new["rows"]]}
+    return {**new, "rows": list(rows.values())}
 
 
 def surrogate(quick: bool, processes: int, searchers: str, table: Path) -> dict[str, Any]:
@@ -120,10 +134,7 @@ def surrogate(quick: bool, processes: int, searchers: str, table: Path) -> dict[
         processes=processes,
     )
     with progress("surrogate") as update, threadpool_limits(1):
-        document = compare(truth, settings, update)
-    for row in document["rows"]:
-        row["mean"], row["standard_error"] = row["mean"][9::10], row["standard_error"][9::10]
-    return document
+        return _thinned(compare(truth, settings, update))
 
 
 def _published(row: dict[str, float]) -> dict[str, int]:
@@ -167,7 +178,11 @@ def main(
         document["conditions"] = {"machine": platform.machine(), "cores": os.cpu_count(), "processes": processes}
     if not quick:
         kept = json.loads(RESULT.read_text()) if RESULT.exists() else {}
-        kept["truth"] = {**kept.get("truth", {}), **result.pop("truth", {})}
+        before = kept.get("truth", {})
+        kept["truth"] = before | {
+            label: _merged(before[label], document) if "rows" in before.get(label, {}) else document
+            for label, document in result.pop("truth", {}).items()
+        }
         write_json(RESULT, {**kept, **result})
         result = {**result, "truth": kept["truth"]}
     if as_json:

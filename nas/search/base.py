@@ -86,9 +86,11 @@ class Searcher(ABC):
 
         A network that gives every image the same result is never worth an evaluation.
         """
-        _, first = np.unique(X, axis=0, return_index=True)
-        X = X[np.sort(first)]
-        X = X[[key not in self._asked for key in self._keys(X)]] if len(X) else X
+        first: dict[bytes, int] = {}
+        for row, key in enumerate(self._keys(X)):
+            if key not in self._asked:
+                first.setdefault(key, row)
+        X = X[list(first.values())]
         return X[(self.excess(X) == 0) & self.space.reads_image(X)] if len(X) else X
 
     def top_up(self, X: np.ndarray, n: int) -> np.ndarray:
