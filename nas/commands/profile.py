@@ -45,7 +45,9 @@ def profile(
     plot: Annotated[Path | None, typer.Option("--plot", help="With --compare: picture (.png, .svg).")] = None,
     ray_address: Annotated[str | None, typer.Option("--ray-address", help="Cluster with the device's node.")] = None,
     option: SpaceOptions = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Measure everything again.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh/--resume", help="Measure everything again; or only what is missing.")
+    ] = False,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:

@@ -39,7 +39,9 @@ def search(
     data: Annotated[str, typer.Option("--data", help="Images for --accuracy zero-cost.")] = "fashion-mnist-6k",
     option: SpaceOptions = None,
     storage: Annotated[str | None, typer.Option("--storage", help="Optuna storage URL; SQLite by default.")] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Forget an earlier search with these settings.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh/--resume", help="Forget an earlier search with these settings; or continue it.")
+    ] = False,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:

@@ -1,5 +1,6 @@
 """Optuna's samplers behind ask/tell; the study lives in Optuna's own storage."""
 
+import re
 from importlib.util import find_spec
 from typing import Any
 
@@ -43,10 +44,11 @@ class OptunaSearcher(Searcher):
         }[sampler]
         if sampler == "gp" and find_spec("torch") is None:
             raise UserError("Searcher 'optuna-gp' needs torch, which is not installed; pip install torch, or use ehvi.")
-        if storage and study_name in optuna.get_all_study_names(storage):
-            optuna.delete_study(study_name=study_name, storage=storage)
+        opened = _open(storage) if storage else None
+        if opened and study_name in optuna.get_all_study_names(opened):
+            optuna.delete_study(study_name=study_name, storage=opened)
         self.study = optuna.create_study(
-            storage=storage,
+            storage=opened,
             study_name=study_name,
             sampler=make(seed=seed),
             directions=["minimize"] * self.num_objectives,
@@ -108,3 +110,19 @@ class OptunaSearcher(Searcher):
         from optuna.trial import TrialState
 
         return TrialState.FAIL
+
+
+def _open(url: str) -> Any:
+    """Optuna's storage at a URL."""
+    import optuna
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        return optuna.storages.get_storage(url)
+    except (SQLAlchemyError, ImportError, ValueError) as error:
+        reason = " ".join(str(error).splitlines()[0].split()) or type(error).__name__
+        shown = re.sub(r"(://[^:@/]*):[^@/]*@", r"\1:***@", url)  # no password on a screen or in a log
+        raise UserError(
+            f"--storage (={shown}) cannot be opened ({reason}); give a database that answers, such as "
+            "sqlite:///study.db or postgresql+psycopg://user@host/name (pip install nas-platform[postgresql])."
+        ) from error
