@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from nas.search import make_searcher, search
+from nas.search.factory import SEARCHERS
 from nas.surrogate import Surrogate
 from nas.truth import Truth
 
 BASELINES = ("random", "params", "macs")  # always in: what does not beat them is worth nothing
-DEFAULT = ("ehvi", "linas", "optuna-tpe", "nsga2")
+DEFAULT = ("ehvi-zc", "ehvi", "linas", "optuna-tpe", "nsga2")
 Update = Callable[[int, int, str], None]
 
 _truth: Truth | Surrogate | None = None  # of a worker process
@@ -61,7 +62,7 @@ def compare(truth: Truth | Surrogate, settings: CompareSettings, update: Update 
     for name in names:
         make_searcher(name, truth.space)  # an unknown name is said before anything runs
     start = time.monotonic()
-    _prepare(truth)
+    _prepare(truth, settings, any(SEARCHERS[name].options.get("zero_cost") for name in names), update)
     prepared = time.monotonic() - start
     jobs = [(name, seed) for name in names for seed in range(settings.seeds)]
     trials: dict[str, list[_Trial]] = {name: [] for name in names}
@@ -114,11 +115,17 @@ def _finite(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def _prepare(truth: Truth | Surrogate) -> None:
+def _prepare(truth: Truth | Surrogate, settings: CompareSettings, zero_cost: bool, update: Update | None) -> None:
     """What all searches of a space share is computed once, before the processes part."""
-    from predictors.feature_groups import ENUMERABLE, Features
+    from predictors.feature_groups import ENUMERABLE, Features, zero_cost_columns
+
+    def report(done: int, total: int) -> None:
+        if update:
+            update(done, total, "zero-cost scores")
 
     _ = truth.volume
+    if zero_cost:
+        zero_cost_columns(truth.space, processes=settings.processes, report=report)
     if truth.space.size <= ENUMERABLE:
         Features(truth.space)
 
@@ -137,8 +144,16 @@ def _parallel(settings: CompareSettings, jobs: list[tuple[str, int]]) -> Any:
     from functools import partial
 
     # forked, so that the truth and the features of the space are there already
-    with ProcessPoolExecutor(settings.processes, multiprocessing.get_context("fork")) as pool:
+    with ProcessPoolExecutor(settings.processes, multiprocessing.get_context("fork"), _one_thread) as pool:
         yield from pool.map(partial(_trial, settings), jobs)
+
+
+def _one_thread() -> None:
+    """Searches run side by side: the linear algebra of each keeps to one thread."""
+    import scipy.linalg  # noqa: F401 (its libraries must be there to be limited)
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(1)
 
 
 def _trial(settings: CompareSettings, job: tuple[str, int]) -> _Trial:

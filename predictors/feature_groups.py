@@ -1,5 +1,6 @@
 """Groups of features of architectures that a kernel measures distances in, for any space."""
 
+from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -29,9 +30,15 @@ class Features:
 
     Args:
         space: Of the genotypes.
+        zero_cost: Adds a group of zero-cost scores, see `zero_cost_columns`; small spaces only.
+
+    Raises:
+        ValueError: if zero-cost scores are asked for in a space of more than `ENUMERABLE` networks.
     """
 
-    def __init__(self, space: Space) -> None:
+    def __init__(self, space: Space, *, zero_cost: bool = False) -> None:
+        if zero_cost and space.size > ENUMERABLE:
+            raise ValueError(f"{space.name} (size={space.size:.3g}) must have at most {ENUMERABLE} networks to score.")
         self.space = space
         kinds: dict[str, list[int]] = {}
         offsets = np.concatenate([[0], np.cumsum(space.cardinality)])
@@ -42,7 +49,7 @@ class Features:
         if space.size <= ENUMERABLE:
             rows = enumerate_space(space)
             self._index = {row.tobytes(): i for i, row in enumerate(rows)}
-            self._whole = _whole(space, rows)
+            self._whole = _whole(space, rows) + ([zero_cost_columns(space)] if zero_cost else [])
             self._costs = None
         else:
             self._costs = AdditiveCost(space, lambda op: [op.macs, op.params]) if space.blockwise else None
@@ -63,6 +70,27 @@ class Features:
             costs = np.log(1.0 + self._costs(X))
             groups += [costs[:, :1], costs[:, 1:]]
         return groups
+
+
+_SCORES: WeakKeyDictionary[Space, np.ndarray] = WeakKeyDictionary()
+
+
+def zero_cost_columns(
+    space: Space, *, processes: int = 1, report: Callable[[int, int], None] = lambda done, total: None
+) -> np.ndarray:
+    """Zero-cost ranks of a whole space, `[space.size, 2]`, see `prior_scores`; kept as long as the space.
+
+    Genotypes of equal MACs, parameters and paths are one network or nearly so, and scored once.
+    """
+    from predictors.zero_cost.prior import prior_scores
+
+    if space not in _SCORES:
+        rows = enumerate_space(space)
+        _, first, same = np.unique(
+            np.concatenate(_whole(space, rows), axis=1), axis=0, return_index=True, return_inverse=True
+        )
+        _SCORES[space] = prior_scores(space, rows[first], processes=processes, report=report)[same.ravel()]
+    return _SCORES[space]
 
 
 def network_costs(space: Space, X: np.ndarray) -> np.ndarray:

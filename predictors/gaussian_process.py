@@ -20,7 +20,11 @@ def correlation(distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def squared_distances(A: np.ndarray, B: np.ndarray) -> np.ndarray:
     """Squared Euclidean distances between the rows of `A` `[n, d]` and `B` `[m, d]`, `[n, m]`."""
-    return np.maximum((A * A).sum(1)[:, None] + (B * B).sum(1)[None] - 2 * A @ B.T, 0.0)
+    # in place: for a whole space these are the largest arrays there are
+    distances = (-2.0 * A) @ B.T
+    distances += (A * A).sum(1)[:, None]
+    distances += (B * B).sum(1)[None]
+    return np.maximum(distances, 0.0, out=distances)
 
 
 class GaussianProcess:
@@ -56,11 +60,11 @@ class GaussianProcess:
         y = np.asarray(y, dtype=np.float64)
         self._shift, self._scale = float(y.mean()), float(y.std()) or 1.0
         target = (y - self._shift) / self._scale
-        distances = np.stack([squared_distances(g, g) for g in groups])
         prior = np.log([*[1.0 / len(groups)] * len(groups), _NOISE])
         if not hasattr(self, "log_parameters_"):
             self.log_parameters_ = prior
         if optimise:
+            distances = np.stack([squared_distances(g, g) for g in groups])
             self.log_parameters_ = minimize(
                 _objective,
                 self.log_parameters_,
@@ -71,9 +75,10 @@ class GaussianProcess:
                 options={"maxiter": self.iterations},
             ).x
         self._theta, self._nugget = np.exp(self.log_parameters_[:-1]), float(np.exp(self.log_parameters_[-1])) + _FLOOR
-        self._groups = [np.asarray(g, dtype=np.float64) for g in groups]
-        kernel, _ = correlation(np.tensordot(self._theta, distances, 1))
-        self._factor = np.linalg.cholesky(kernel + self._nugget * np.eye(len(y)))
+        self._inputs = self.scaled(groups)
+        kernel = self.cross(self._inputs, self._inputs)
+        np.fill_diagonal(kernel, 1.0 + self._nugget)
+        self._factor = np.linalg.cholesky(kernel)
         solved = solve_triangular(self._factor, np.stack([np.ones(len(y)), target], 1), lower=True)
         self._mean = float(solved[:, 0] @ solved[:, 1] / (solved[:, 0] @ solved[:, 0]))
         self._weights = solved[:, 1] - self._mean * solved[:, 0]
@@ -89,12 +94,19 @@ class GaussianProcess:
         """The posterior over some rows, which can be conditioned further."""
         return Posterior(self, groups)
 
-    def cross(self, A: Groups, B: Groups) -> np.ndarray:
-        """Correlations `[n, m]` of rows `A` with rows `B`."""
-        total = np.zeros((len(A[0]), len(B[0])))
-        for theta, a, b in zip(self._theta, A, B, strict=True):
-            total += theta * squared_distances(a, b)
-        return correlation(total)[0]
+    def scaled(self, groups: Groups) -> np.ndarray:
+        """Inputs `[n, d]` of all groups whose squared distances are those of the kernel."""
+        return np.concatenate([np.sqrt(t) * np.asarray(g) for t, g in zip(self._theta, groups, strict=True)], axis=1)
+
+    def cross(self, A: np.ndarray, B: np.ndarray) -> np.ndarray:
+        """Correlations `[n, m]` of `scaled` inputs `A` with `B`."""
+        r = squared_distances(A, B)
+        r *= 3.0
+        np.sqrt(r, out=r)
+        decay = np.exp(-r)
+        r += 1.0
+        r *= decay
+        return r
 
 
 class Posterior:
@@ -103,8 +115,9 @@ class Posterior:
     def __init__(self, gp: GaussianProcess, groups: Groups) -> None:
         from scipy.linalg import solve_triangular
 
-        self._gp, self._groups = gp, groups
-        self._solved = solve_triangular(gp._factor, gp.cross(gp._groups, groups), lower=True, check_finite=False)
+        self._gp, self._inputs = gp, gp.scaled(groups)
+        cross = gp.cross(gp._inputs, self._inputs)
+        self._solved = solve_triangular(gp._factor, cross, lower=True, overwrite_b=True, check_finite=False)
         self.mean = gp._shift + gp._scale * (gp._mean + gp._weights @ self._solved)
         self._explained = (self._solved**2).sum(0)
 
@@ -117,7 +130,7 @@ class Posterior:
         """Conditions on row `row` being observed at its mean: means stay, neighbours become certain."""
         known = self._solved[:, row]
         left = np.sqrt(max(1 + self._gp._nugget - float(known @ known), _FLOOR))
-        correlation = self._gp.cross([g[row : row + 1] for g in self._groups], self._groups)[0]
+        correlation = self._gp.cross(self._inputs[row : row + 1], self._inputs)[0]
         new = (correlation - known @ self._solved) / left
         self._solved = np.concatenate([self._solved, new[None]])
         self._explained = self._explained + new**2

@@ -15,7 +15,7 @@ def compare(
     space: Annotated[str, typer.Option("--space", help="A search space (see `nas spaces`).")] = "nasbench201",
     searchers: Annotated[
         str, typer.Option("--searchers", help="Joined by commas; random, params and macs are always in.")
-    ] = "ehvi,linas,optuna-tpe,nsga2",
+    ] = "ehvi-zc,ehvi,linas,optuna-tpe,nsga2",
     seeds: Annotated[int, typer.Option("--seeds", help="Searches of each searcher.", min=1)] = 10,
     evaluations: Annotated[int, typer.Option("--evaluations", help="Of every search.", min=2)] = 500,
     learned: Annotated[bool, typer.Option("--learned", help="The cost must be learned, no table tells it.")] = False,

@@ -4,11 +4,12 @@ from typing import Any
 
 import numpy as np
 
+from nas.errors import UserError
 from nas.pareto import pareto_front
 from nas.search.base import Searcher
 from nas.search.improvement import Improvement, Warp
 from predictors.feature_groups import ENUMERABLE, Features, enumerate_space
-from predictors.gaussian_process import GaussianProcess
+from predictors.gaussian_process import GaussianProcess, Groups, Posterior
 from search_spaces import Space
 
 
@@ -27,6 +28,8 @@ class EHVI(Searcher):
         refit: Evaluations between two optimisations of the models' parameters.
         shortlist: Candidates that stay under consideration between them.
         generations: Of the evolution, in a large space.
+        zero_cost: Whether zero-cost scores are inputs of the processes (Abdelfattah et al., ICLR 2021, use
+            them to warm a search up); the space is scored whole at the first model, once.
         fitted: Evaluations that the models are fitted on at most: the front and the newest.
         reference: Reference point `[m]` of the hypervolume; by default just beyond the largest value of
             a random sample and of the space's ends where the objective is known, so that no network is
@@ -42,11 +45,18 @@ class EHVI(Searcher):
         refit: int = 8,
         shortlist: int = 1024,
         generations: int = 12,
+        zero_cost: bool = False,
         fitted: int = 600,
         reference: np.ndarray | None = None,
         **options: Any,
     ) -> None:
         super().__init__(space, **options)
+        if zero_cost and space.size > ENUMERABLE:
+            raise UserError(
+                f"Searcher 'ehvi-zc' scores a space whole, and {space.name} has {float(space.size):.3g} networks "
+                f"(at most {ENUMERABLE}); use ehvi."
+            )
+        self.zero_cost = zero_cost
         self.initial, self.refit, self.shortlist, self.generations = initial, refit, shortlist, generations
         self.fitted, self.reference = fitted, reference
         self._features: Features | None = None
@@ -73,7 +83,7 @@ class EHVI(Searcher):
 
     def _fit(self) -> None:
         if self._features is None:
-            self._features = Features(self.space)
+            self._features = Features(self.space, zero_cost=self.zero_cost)
             self._sample = np.concatenate([self.space.sample(np.random.default_rng(0), 1000), self.ends()])
         optimise = len(self.X) - self._refitted >= self.refit
         rows = self._training_rows()
@@ -124,8 +134,10 @@ class EHVI(Searcher):
             if not hasattr(self, "_everything"):
                 everything = enumerate_space(self.space)
                 self._everything = everything[(self.excess(everything) == 0) & self.space.reads_image(everything)]
-            X = self._everything
-            return X[np.argsort(-self._score(X), kind="stable")[: self.shortlist]]
+                self._everything_groups = self._groups(self._everything)
+                self._everything_known = self._known_values(self._everything)
+            score = self._score(self._everything, self._everything_groups, self._everything_known)
+            return self._everything[np.argsort(-score, kind="stable")[: self.shortlist]]
         front = self.X[pareto_front(self.Y)]
         X = self.top_up(self._offspring(front, self.shortlist), self.shortlist)
         for _ in range(self.generations):
@@ -142,18 +154,23 @@ class EHVI(Searcher):
         crossed = np.where(self.rng.random((n, 1)) < 0.5, self.space.crossover(mothers, fathers, self.rng), mothers)
         return self.space.mutate(crossed, self.rng, 1.5 / len(self.space.genes))
 
-    def _score(self, X: np.ndarray) -> np.ndarray:
-        groups = self._groups(X)
-        posteriors = {j: model.posterior(groups) for j, model in self._models.items()}
-        return self._expected(X, posteriors, Improvement(self.Y, self._reference_point()))
+    def _known_values(self, X: np.ndarray) -> np.ndarray:
+        """The known objectives of `X`, zeros for the others, `[n, m]`."""
+        values = np.zeros((len(X), self.num_objectives))
+        for j, known in self.known.items():
+            values[:, j] = known(X)
+        return values
 
-    def _expected(self, X: np.ndarray, posteriors: dict[int, Any], improvement: Improvement) -> np.ndarray:
-        mean, sd = np.zeros((2, len(X), self.num_objectives))
-        for j in range(self.num_objectives):
-            if j in self.known:
-                mean[:, j] = self.known[j](X)
-            else:
-                mean[:, j], sd[:, j] = posteriors[j].mean, posteriors[j].sd
+    def _score(self, X: np.ndarray, groups: Groups | None = None, known: np.ndarray | None = None) -> np.ndarray:
+        groups = self._groups(X) if groups is None else groups
+        known = self._known_values(X) if known is None else known
+        posteriors = {j: model.posterior(groups) for j, model in self._models.items()}
+        return self._expected(known, posteriors, Improvement(self.Y, self._reference_point()))
+
+    def _expected(self, known: np.ndarray, posteriors: dict[int, Posterior], improvement: Improvement) -> np.ndarray:
+        mean, sd = known.copy(), np.zeros_like(known)
+        for j, posterior in posteriors.items():
+            mean[:, j], sd[:, j] = posterior.mean, posterior.sd
         return improvement.expected(mean, sd, self._warps)
 
     def _choose(self, n: int) -> np.ndarray:
@@ -162,14 +179,10 @@ class EHVI(Searcher):
         X = np.concatenate([pending, self.fresh(self._candidates)])
         groups = self._groups(X)
         posteriors = {j: model.posterior(groups) for j, model in self._models.items()}
-        reference = self._reference_point()
-        values = np.stack(
-            [
-                self.known[j](X) if j in self.known else self._warp(j).inverse(posteriors[j].mean)
-                for j in range(self.num_objectives)
-            ],
-            axis=1,
-        )
+        reference, known = self._reference_point(), self._known_values(X)
+        values = known.copy()
+        for j, posterior in posteriors.items():
+            values[:, j] = self._warp(j).inverse(posterior.mean)
         Y, taken = self.Y, np.zeros(len(X), dtype=bool)
         for row in range(len(pending)):
             taken[row] = True
@@ -178,7 +191,7 @@ class EHVI(Searcher):
                 posterior.believe(row)
         chosen: list[int] = []
         while len(chosen) < n and not taken.all():
-            score = self._expected(X, posteriors, Improvement(Y, reference))
+            score = self._expected(known, posteriors, Improvement(Y, reference))
             score[taken] = -1.0
             row = int(score.argmax())
             taken[row] = True

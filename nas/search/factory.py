@@ -24,6 +24,7 @@ class _Entry:
 
 SEARCHERS: dict[str, _Entry] = {
     "ehvi": _Entry("ehvi", "EHVI", "Gaussian processes and expected hypervolume improvement"),
+    "ehvi-zc": _Entry("ehvi", "EHVI", "the same with zero-cost scores as inputs (small spaces)", {"zero_cost": True}),
     "linas": _Entry("linas", "Linas", "NSGA-II on predictors that are refitted as it goes (DyNAS-T)"),
     "nsga2": _Entry("nsga2", "NSGA2", "evolution by non-domination and crowding"),
     "nsga3": _Entry("nsga3", "NSGA3", "evolution by non-domination and reference directions"),
