@@ -30,12 +30,10 @@ def executor_for(device: "Device", ray_address: str | None = None) -> "Iterator[
 
         yield SshExecutor()
     elif device.where == "ray":
-        import ray
-
         from nas.ray_measuring import RayExecutor
         from nas.workers import start_ray
 
-        start_ray(ray, 0, ray_address)
+        ray = start_ray(0, ray_address)
         try:
             yield RayExecutor(ray)
         finally:

@@ -44,17 +44,15 @@ def evaluators(evaluate: Evaluate, *, workers: int, address: str | None) -> Iter
     if workers == 0:
         yield _Inline(evaluate)
         return
-    import ray
-
-    start_ray(ray, workers, address)
+    ray = start_ray(workers, address)
     try:
         yield _Pool(ray, evaluate, workers)
     finally:
         ray.shutdown()
 
 
-def start_ray(ray: Any, workers: int, address: str | None) -> None:
-    """Connects to a cluster, or starts a local one of `workers` CPUs that ends with this process.
+def start_ray(workers: int, address: str | None) -> Any:
+    """Connects to a cluster, or starts a local one of `workers` CPUs that ends with this process; returns Ray.
 
     Raises:
         UserError: if the cluster cannot be reached.
@@ -66,17 +64,32 @@ def start_ray(ray: Any, workers: int, address: str | None) -> None:
     # Ray starts its processes with fork and exec at once, which JAX's threads do not mind
     warnings.filterwarnings("ignore", message=r"os\.fork\(\) was called", category=RuntimeWarning)
 
+    address = address or os.environ.get("RAY_ADDRESS")
+    if address and _has_token():
+        # a cluster of `ray start` asks for the user's token where there is one; Ray reads this when imported
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    import ray
+
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
     try:
-        if address or os.environ.get("RAY_ADDRESS"):
-            ray.init(address=address or "auto", **options)
+        if address:
+            ray.init(address=address, **options)
         else:
             ray.init(num_cpus=workers, object_store_memory=_OBJECT_STORE_BYTES, **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UserError(
-            f"Ray at {address or os.environ.get('RAY_ADDRESS') or 'this machine'} cannot be reached "
+            f"Ray at {address or 'this machine'} cannot be reached "
             f"({str(error).splitlines()[0]}); check --ray-address, or use --workers 0."
         ) from error
+    return ray
+
+
+def _has_token() -> bool:
+    import os
+    from pathlib import Path
+
+    named = any(name in os.environ for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
+    return named or (Path.home() / ".ray" / "auth_token").exists()
 
 
 class _Inline:

@@ -1,11 +1,12 @@
 """Groups of features of architectures that a kernel measures distances in, for any space."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from predictors.graph import path_features
+from predictors.graph import operator_features, path_features
 from search_spaces import AdditiveCost, Space
 
 ENUMERABLE = 1 << 15  # networks; a space up to this size is built and scored whole
@@ -49,7 +50,8 @@ class Features:
         if space.size <= ENUMERABLE:
             rows = enumerate_space(space)
             self._index = {row.tobytes(): i for i, row in enumerate(rows)}
-            self._whole = _whole(space, rows) + ([zero_cost_columns(space)] if zero_cost else [])
+            self._operators = _whole(space).operators
+            self._whole = _whole(space).groups + ([zero_cost_columns(space)] if zero_cost else [])
             self._costs = None
         else:
             self._costs = AdditiveCost(space, lambda op: [op.macs, op.params]) if space.blockwise else None
@@ -60,11 +62,24 @@ class Features:
         """Groups `[n, d]` of genotypes `X` `[n, genes]`."""
         return [(f - mean) / scale for f, (mean, scale) in zip(self._raw(X), self._scales, strict=True)]
 
+    def operators(self, X: np.ndarray) -> list[np.ndarray]:
+        """How often each operator occurs, `[n, operators]`: as genotypes `X` name it, and as a runtime keeps it.
+
+        Nothing in a space that is too large to build whole.
+        """
+        if not self._index:
+            return []
+        rows = self._rows(X)
+        return [counts[rows] for counts in self._operators]
+
+    def _rows(self, X: np.ndarray) -> list[int]:
+        return [self._index[x.tobytes()] for x in np.ascontiguousarray(X, dtype=np.int64)]
+
     def _raw(self, X: np.ndarray) -> list[np.ndarray]:
         hot = self.space.one_hot(X).astype(np.float64)
         groups = [hot[:, columns] for columns in self._kinds]
         if self._index:
-            rows = [self._index[x.tobytes()] for x in np.ascontiguousarray(X, dtype=np.int64)]
+            rows = self._rows(X)
             groups = [np.concatenate(groups, axis=1), *(whole[rows] for whole in self._whole)]
         elif self._costs is not None:
             costs = np.log(1.0 + self._costs(X))
@@ -87,10 +102,26 @@ def zero_cost_columns(
     if space not in _SCORES:
         rows = enumerate_space(space)
         _, first, same = np.unique(
-            np.concatenate(_whole(space, rows), axis=1), axis=0, return_index=True, return_inverse=True
+            np.concatenate(_whole(space).groups, axis=1), axis=0, return_index=True, return_inverse=True
         )
         _SCORES[space] = prior_scores(space, rows[first], processes=processes, report=report)[same.ravel()]
     return _SCORES[space]
+
+
+_FRONTS: WeakKeyDictionary[Space, np.ndarray] = WeakKeyDictionary()
+
+
+def zero_cost_front(space: Space) -> np.ndarray:
+    """Genotypes `[n, genes]` that no network of as few MACs beats in `zero_cost_columns`, the smallest first."""
+    if space not in _FRONTS:
+        rows = enumerate_space(space)
+        readable = np.flatnonzero(space.reads_image(rows))
+        macs = _whole(space).groups[0][readable, 0]
+        rank = zero_cost_columns(space)[readable].mean(axis=1)
+        order = np.lexsort((-rank, macs))
+        best = np.concatenate([[-np.inf], np.maximum.accumulate(rank[order])[:-1]])
+        _FRONTS[space] = rows[readable[order[rank[order] > best]]]
+    return _FRONTS[space]
 
 
 def network_costs(space: Space, X: np.ndarray) -> np.ndarray:
@@ -100,16 +131,25 @@ def network_costs(space: Space, X: np.ndarray) -> np.ndarray:
     everything = enumerate_space(space)
     row = {x.tobytes(): i for i, x in enumerate(everything)}
     rows = [row[x.tobytes()] for x in np.ascontiguousarray(X, dtype=np.int64)]
-    return np.concatenate(_whole(space, everything)[:2], axis=1)[rows]
+    return np.concatenate(_whole(space).groups[:2], axis=1)[rows]
 
 
-_WHOLE: WeakKeyDictionary[Space, list[np.ndarray]] = WeakKeyDictionary()
+class _Whole(NamedTuple):
+    """What is known of every network of a small space, in the order of `enumerate_space`."""
+
+    groups: list[np.ndarray]  # log MACs [n, 1], log parameters [n, 1], paths [n, paths]
+    operators: list[np.ndarray]  # [n, operators], see `Features.operators`
 
 
-def _whole(space: Space, rows: np.ndarray) -> list[np.ndarray]:
-    """Log MACs, log parameters and paths of a whole space; kept as long as it, as several searches need them."""
+_WHOLE: WeakKeyDictionary[Space, _Whole] = WeakKeyDictionary()
+
+
+def _whole(space: Space) -> _Whole:
+    """Builds a space whole; kept as long as it, as several searches need it."""
     if space not in _WHOLE:
-        networks = [space.network(row).live for row in rows]
-        costs = np.log1p([[n.macs, n.params] for n in networks])
-        _WHOLE[space] = [costs[:, :1], costs[:, 1:], path_features(networks)]
+        networks = [space.network(row) for row in enumerate_space(space)]
+        live = [network.live for network in networks]
+        costs = np.log1p([[n.macs, n.params] for n in live])
+        operators = [counts for counts in (operator_features(networks), operator_features(live)) if counts.size]
+        _WHOLE[space] = _Whole([costs[:, :1], costs[:, 1:], path_features(live)], operators)
     return _WHOLE[space]

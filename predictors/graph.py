@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -50,7 +51,18 @@ def path_counts(network: Network) -> Counter[Path]:
 
 def path_features(networks: Iterable[Network]) -> np.ndarray:
     """`path_counts` of networks as columns that vary, float64 `[n, paths]`; 15,625 cells take 20 s."""
-    counts = [path_counts(network) for network in networks]
+    return _columns([path_counts(network) for network in networks])
+
+
+def operator_features(networks: Iterable[Network]) -> np.ndarray:
+    """How often every operator occurs, told apart as in `path_counts`, as columns that vary `[n, operators]`.
+
+    What a device takes time for: it grows with the number of operators even where they compute nothing.
+    """
+    return _columns([Counter(_label(op) for op in network.operators) for network in networks])
+
+
+def _columns(counts: list[Counter[Any]]) -> np.ndarray:
     column = {path: j for j, path in enumerate(sorted({p for c in counts for p in c}, key=repr))}
     features = np.zeros((len(counts), len(column)))
     for row, count in zip(features, counts, strict=True):

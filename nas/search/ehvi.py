@@ -8,7 +8,8 @@ from nas.errors import UserError
 from nas.pareto import pareto_front
 from nas.search.base import Searcher
 from nas.search.improvement import Improvement, Warp
-from predictors.feature_groups import ENUMERABLE, Features, enumerate_space
+from nas.search.inputs import Inputs
+from predictors.feature_groups import ENUMERABLE, enumerate_space, zero_cost_front
 from predictors.gaussian_process import GaussianProcess, Groups, Posterior
 from search_spaces import Space
 
@@ -17,8 +18,8 @@ class EHVI(Searcher):
     """Evaluates what is expected to enlarge the front most (Emmerich et al., IEEE CEC 2011).
 
     A Gaussian process for every objective that must be measured; an objective that is known (a latency
-    from a table) enters exactly, and as an input to the others' processes, because slow
-    networks tend to be accurate. A space of up to `ENUMERABLE` networks is scored whole; in a larger
+    from a table) enters exactly. Objectives after the first are taken for costs. See `Inputs` for what
+    the processes see. A space of up to `ENUMERABLE` networks is scored whole; in a larger
     one the expected improvement is maximised by evolution. Architectures that were asked for and
     not yet told count with their mean, so that any number can be in flight.
 
@@ -29,11 +30,12 @@ class EHVI(Searcher):
         shortlist: Candidates that stay under consideration between them.
         generations: Of the evolution, in a large space.
         zero_cost: Whether zero-cost scores are inputs of the processes (Abdelfattah et al., ICLR 2021, use
-            them to warm a search up); the space is scored whole at the first model, once.
+            them to warm a search up); the space is scored whole, once. Where a cost is measured,
+            `zero_cost_front` takes the place of `spread`.
         fitted: Evaluations that the models are fitted on at most: the front and the newest.
         reference: Reference point `[m]` of the hypervolume; by default just beyond the largest value of
-            a random sample and of the space's ends where the objective is known, so that no network is
-            too large to count, and the upper fence of the first evaluations where it is measured.
+            a random sample and of the space's ends where the objective is known or can be estimated, so that
+            no network is too large to count, and else the upper fence of the first evaluations.
         **options: Those of `Searcher`.
     """
 
@@ -59,7 +61,7 @@ class EHVI(Searcher):
         self.zero_cost = zero_cost
         self.initial, self.refit, self.shortlist, self.generations = initial, refit, shortlist, generations
         self.fitted, self.reference = fitted, reference
-        self._features: Features | None = None
+        self._costs = [j for j in range(1, self.num_objectives) if j not in self.known]
         self._models: dict[int, GaussianProcess] = {}
         self._refitted = -refit  # evaluations told when the parameters were last optimised
         self._candidates = self.X
@@ -67,7 +69,7 @@ class EHVI(Searcher):
 
     def _propose(self, n: int) -> np.ndarray:
         if len(self._asked) < self.initial or len(self.X) < 2:
-            first = self.spread(n) if len(self._asked) % 2 == 0 else self.X[:0]
+            first = self._first(n) if len(self._asked) % 2 == 0 else self.X[:0]
             chosen = self.top_up(first, min(n, max(1, self.initial - len(self._asked))))[:n]
         else:
             self._fit()
@@ -79,15 +81,22 @@ class EHVI(Searcher):
         for key in self._keys(X):
             self._pending.pop(key, None)
 
+    def _first(self, n: int) -> np.ndarray:
+        if not (self.zero_cost and self._costs):
+            return self.spread(n)
+        # a cost must be learned where the front will be, and nothing but zero-cost scores tells where
+        front = zero_cost_front(self.space)
+        evenly = np.linspace(0, len(front) - 1, self.initial // 2).round().astype(int)
+        return np.concatenate([front[self.rng.permutation(evenly)], self.spread(n)])
+
     # -- models --------------------------------------------------------------------------------
 
     def _fit(self) -> None:
-        if self._features is None:
-            self._features = Features(self.space, zero_cost=self.zero_cost)
-            self._sample = np.concatenate([self.space.sample(np.random.default_rng(0), 1000), self.ends()])
+        if not hasattr(self, "_inputs"):
+            self._inputs = Inputs(self.space, self.known, self._costs, zero_cost=self.zero_cost)
         optimise = len(self.X) - self._refitted >= self.refit
         rows = self._training_rows()
-        groups = self._groups(self.X[rows])
+        groups = self._inputs.learn(self.X[rows], self.Y[rows])
         cap = self._reference_point()
         self._warps: list[Warp | None] = [None] * self.num_objectives
         for j in range(self.num_objectives):
@@ -105,26 +114,20 @@ class EHVI(Searcher):
         newest = np.arange(len(self.X) - self.fitted, len(self.X))
         return np.union1d(newest, pareto_front(self.Y))
 
-    def _groups(self, X: np.ndarray) -> list[np.ndarray]:
-        assert self._features is not None
-        groups = self._features(X)
-        for values in self.known.values():
-            sample = values(self._sample)
-            floor = max(float(np.quantile(sample, 0.01)), 1e-12)  # a time of 0 is a clock's, not a network's
-            log = np.log(np.maximum(sample, floor))
-            groups.append(
-                ((np.log(np.maximum(values(X), floor)) - log.mean()) / (np.sqrt(2) * (log.std() or 1.0)))[:, None]
-            )
-        return groups
-
     def _reference_point(self) -> np.ndarray:
         """The reference point, but no limit exceeded."""
         if self.reference is not None:
             return np.minimum(np.asarray(self.reference, dtype=np.float64), self.limits)
-        reference = [
-            1.02 * float(self.known[j](self._sample).max()) if j in self.known else _fence(self.Y[: self.initial, j])
-            for j in range(self.num_objectives)
-        ]
+        reference = np.empty(self.num_objectives)
+        for j in range(self.num_objectives):
+            first = self.Y[: self.initial, j]
+            largest = self._inputs.largest(j)
+            if largest is None:
+                reference[j] = _fence(first)
+            elif j in self.known:
+                reference[j] = 1.02 * largest
+            else:
+                reference[j] = 1.02 * max(largest, float(first.max()))
         return np.minimum(reference, self.limits)
 
     # -- candidates ----------------------------------------------------------------------------
@@ -134,9 +137,13 @@ class EHVI(Searcher):
             if not hasattr(self, "_everything"):
                 everything = enumerate_space(self.space)
                 self._everything = everything[(self.excess(everything) == 0) & self.space.reads_image(everything)]
-                self._everything_groups = self._groups(self._everything)
+                self._everything_fixed = self._inputs.fixed(self._everything)
                 self._everything_known = self._known_values(self._everything)
-            score = self._score(self._everything, self._everything_groups, self._everything_known)
+            score = self._score(
+                self._everything,
+                [*self._everything_fixed, *self._inputs.estimated(self._everything)],
+                self._everything_known,
+            )
             return self._everything[np.argsort(-score, kind="stable")[: self.shortlist]]
         front = self.X[pareto_front(self.Y)]
         X = self.top_up(self._offspring(front, self.shortlist), self.shortlist)
@@ -162,7 +169,7 @@ class EHVI(Searcher):
         return values
 
     def _score(self, X: np.ndarray, groups: Groups | None = None, known: np.ndarray | None = None) -> np.ndarray:
-        groups = self._groups(X) if groups is None else groups
+        groups = self._inputs(X) if groups is None else groups
         known = self._known_values(X) if known is None else known
         posteriors = {j: model.posterior(groups) for j, model in self._models.items()}
         return self._expected(known, posteriors, Improvement(self.Y, self._reference_point()))
@@ -177,7 +184,7 @@ class EHVI(Searcher):
         """The best candidates one after the other, each believed to turn out at its mean."""
         pending = np.array(list(self._pending.values()), dtype=np.int64).reshape(-1, len(self.space.genes))
         X = np.concatenate([pending, self.fresh(self._candidates)])
-        groups = self._groups(X)
+        groups = self._inputs(X)
         posteriors = {j: model.posterior(groups) for j, model in self._models.items()}
         reference, known = self._reference_point(), self._known_values(X)
         values = known.copy()
