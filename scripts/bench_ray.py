@@ -5,11 +5,13 @@
     .venv/bin/python scripts/bench_ray.py --quick
 
 The nodes are real (`ray start --head`, `ray start --address`). An evaluation is the accuracy of an ofa_mbv3 subnet
-in ONNX Runtime on one thread. One node and two take turns; the searches' results must be equal. The last full
-result, with its conditions, is kept in benchmarks/ray.json.
+in ONNX Runtime on one thread. One node and two take turns; the searches' results must be equal. What the cores
+themselves allow is measured beside it: the same evaluations by as many plain processes, without Ray and without
+a search. The last full result, with its conditions, is kept in benchmarks/ray.json.
 """
 
 import json
+import multiprocessing
 import os
 import platform
 import socket
@@ -17,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -95,11 +98,21 @@ def timed(space: Space, address: str, workers: int, evaluations: int, images: in
     return seconds, np.concatenate([result.X, result.Y], axis=1)
 
 
+def plain(space: Space, workers: int, images: int, X: np.ndarray) -> float:
+    """Seconds of the evaluations `X` in `workers` processes."""
+    evaluate = OnnxAccuracy(space, images)
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        list(pool.map(evaluate, X[: 4 * workers]))
+        start = time.perf_counter()
+        list(pool.map(evaluate, X))
+        return time.perf_counter() - start
+
+
 def main(
     cpus: Annotated[int, typer.Option(help="Of a node, and its workers.")] = 1,
-    rounds: int = 5,
+    rounds: int = 3,
     per_worker: Annotated[int, typer.Option(help="Evaluations a worker of two nodes.")] = 40,
-    images: Annotated[int, typer.Option(help="Of an evaluation.")] = 24,
+    images: Annotated[int, typer.Option(help="Of an evaluation.")] = 120,
     quick: bool = False,
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
@@ -107,8 +120,10 @@ def main(
     if quick:
         rounds, per_worker = 1, 8
     space = get_space("ofa_mbv3", resolutions=128)
+    os.environ["OMP_NUM_THREADS"] = "1"  # of the plain processes, as Ray's workers have it
     evaluations = 2 * cpus * per_worker
     seconds: dict[int, list[float]] = {1: [], 2: []}
+    processes: dict[int, list[float]] = {1: [], 2: []}
     found = []
     with progress(f"nodes of {cpus} CPU") as update:
         for turn in range(2 * rounds):
@@ -117,6 +132,7 @@ def main(
                 took, result = timed(space, address, nodes * cpus, evaluations, images)
             seconds[nodes].append(took)
             found.append(result)
+            processes[nodes].append(plain(space, nodes * cpus, images, result[:, : len(space.genes)].astype(np.int64)))
             update(turn + 1, 2 * rounds, f"{nodes} node(s): {took:.1f} s")
     ratios = np.array(seconds[1]) / np.array(seconds[2])
     document: dict[str, Any] = {
@@ -127,6 +143,7 @@ def main(
         "seconds_two_nodes": seconds[2],
         "speedup_median": float(np.median(ratios)),
         "speedup_least": float(ratios.min()),
+        "speedup_of_plain_processes": float(np.median(np.array(processes[1]) / np.array(processes[2]))),
         "results_equal": all(np.array_equal(result, found[0]) for result in found),
         "conditions": {"machine": platform.machine(), "cores": os.cpu_count()},
     }

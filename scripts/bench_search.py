@@ -67,10 +67,12 @@ def speed(quick: bool) -> dict[str, Any]:
     for n in (1_000, 10_000, 100_000):
         X = space.sample(rng, n)
         rates[str(n)] = n / min(_seconds(lambda X=X: cost(X)) for _ in range(3))
-    generation = {
-        str(n): _seconds(lambda n=n: evolve(space, mlp, cost, limit, population=n, generations=2)) / 2
-        for n in ((100, 1_000) if quick else (1_000, 10_000, 100_000))
-    }
+
+    def generations(n: int, count: int) -> float:
+        return min(_seconds(lambda: evolve(space, mlp, cost, limit, population=n, generations=count)) for _ in range(3))
+
+    sizes = [100, 1_000] if quick else [1_000, 10_000, 100_000]
+    generation = {str(n): (generations(n, 6) - generations(n, 2)) / 4 for n in sizes}
     return {
         "ofa_setting_seconds": {"median": float(np.median(runs)), "max": max(runs), "runs": len(runs)},
         "mlp_alone_seconds": arithmetic,

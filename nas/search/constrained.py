@@ -10,6 +10,8 @@ from search_spaces import Space
 
 Score = Callable[[np.ndarray], np.ndarray]  # genotypes [n, genes] -> values [n]
 
+_CHUNK = 4096
+
 
 @dataclass(frozen=True)
 class Best:
@@ -47,6 +49,7 @@ def evolve(
         InfeasibleError: if nothing meets the limit; says the smallest cost found.
     """
     rng = np.random.default_rng(seed)
+    accuracy, cost = _chunked(accuracy), _chunked(cost)
     X = _feasible(space, cost, limit, population, rng)
     Y = accuracy(X)
     keep, half = max(1, int(parents * population)), population // 2
@@ -62,6 +65,17 @@ def evolve(
             X, Y = np.concatenate([X[:keep], children]), np.concatenate([Y[:keep], accuracy(children)])
     best = int(Y.argmax())
     return Best(X[best], float(Y[best]), float(cost(X[best : best + 1])[0]))
+
+
+def _chunked(score: Score) -> Score:
+    """Scores large populations in parts whose intermediate results stay in the caches."""
+
+    def parts(X: np.ndarray) -> np.ndarray:
+        if len(X) <= _CHUNK:
+            return score(X)
+        return np.concatenate([score(X[i : i + _CHUNK]) for i in range(0, len(X), _CHUNK)])
+
+    return parts
 
 
 def _feasible(space: Space, cost: Score, limit: float, n: int, rng: np.random.Generator) -> np.ndarray:
