@@ -38,7 +38,7 @@ from nas.workers import evaluators
 from search_spaces import AdditiveCost, Space, get_space
 
 RESULT = Path(__file__).resolve().parents[1] / "benchmarks" / "ray.json"
-RAY = Path(sys.executable).with_name("ray")
+RAY = (sys.executable, "-m", "ray.scripts.scripts")  # the command `ray`, of this interpreter
 
 
 class OnnxAccuracy:
@@ -75,7 +75,7 @@ def cluster(nodes: int, cpus: int) -> Iterator[str]:
 
 
 def _ray(*arguments: str) -> None:
-    done = subprocess.run([RAY, *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run([*RAY, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"ray {' '.join(arguments)} failed: {done.stderr.strip().splitlines()[-1]}")
 
