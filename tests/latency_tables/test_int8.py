@@ -10,7 +10,6 @@ import pytest
 from latency_tables import WeightsError, onnx_model, quantize
 from search_spaces import get_space
 
-
 SPACE = get_space("ofa_mbv3", width=0.25, num_classes=10, resolutions=(16,), stem_stride=1, in_channels=3)
 
 
