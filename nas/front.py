@@ -1,6 +1,6 @@
 """From evaluated architectures to a reported front: candidates are re-measured, and a broken limit is not reported."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,21 +9,23 @@ from nas.pareto import hypervolume, pareto_front
 from search_spaces import Space
 
 if TYPE_CHECKING:
-    from latency_tables import Device, Latency, LatencyTable, Progress
+    from latency_tables import Device, Latency, Progress
     from nas.budget import Confirmed
+    from nas.costs import Cost
 
 
-def candidates(X: np.ndarray, Y: np.ndarray, limit_ms: float | None, n: int) -> np.ndarray:
-    """Rows of `X` worth measuring: the front of (error, predicted latency), thinned to `n` evenly over accuracy.
+def candidates(Y: np.ndarray, limits: np.ndarray, n: int, taken: Sequence[int] = ()) -> np.ndarray:
+    """Rows worth measuring: the front within the limits, thinned to `n` evenly over the first objective.
 
     Args:
-        X: Genotypes `[n, genes]`.
-        Y: Error in percent and predicted latency in ms, `[n, 2]`.
-        limit_ms: Largest allowed latency.
+        Y: Objectives as far as known, all minimised, `[rows, m]`.
+        limits: Largest allowed value of each, `[m]`.
         n: Most rows to return; the ends of the front are always among them.
+        taken: Rows that are measured already.
     """
-    rows = np.flatnonzero(Y[:, 1] <= (np.inf if limit_ms is None else limit_ms))
+    rows = np.flatnonzero((Y <= limits).all(axis=1))
     front = rows[pareto_front(Y[rows])]
+    front = front[~np.isin(front, np.asarray(taken, dtype=np.int64))]
     if len(front) <= n:
         return front
     # evenly over the rank along the front: it is dense where the trade-off is
@@ -31,26 +33,40 @@ def candidates(X: np.ndarray, Y: np.ndarray, limit_ms: float | None, n: int) -> 
 
 
 def entries(
-    space: Space, X: np.ndarray, accuracy: Sequence[float], table: "LatencyTable", measured: "Sequence[Confirmed]"
+    space: Space,
+    X: np.ndarray,
+    accuracy: Sequence[float],
+    costs: "Sequence[Cost]",
+    measured: "Mapping[str, Sequence[Confirmed]]",
 ) -> list[dict[str, Any]]:
-    """JSON entries of measured networks."""
+    """JSON entries of measured networks.
+
+    Args:
+        space: Of the genotypes.
+        X: Genotypes `[n, genes]`.
+        accuracy: In percent `[n]`.
+        costs: The device's latency first.
+        measured: By the name of a cost of a device.
+    """
+    values = {cost.name: cost.values(X) for cost in costs}
     made = []
-    for x, value, found in zip(X, accuracy, measured, strict=True):
-        latency = found.latency
+    for i, x in enumerate(X):
+        latency = measured[costs[0].name][i].latency
         network = space.network(x)
-        predicted = table.predict(network)
+        assert costs[0].device is not None
+        predicted = costs[0].device[1].predict(network)
         made.append(
             {
                 "arch": space.to_text(x),
                 "macs": network.macs,
                 "params": network.params,
                 "peak_memory_bytes": network.peak_memory,
-                "accuracy": float(value),
+                "accuracy": float(accuracy[i]),
                 "latency_ms": {
                     "median": latency.median_ms,
                     "p10": latency.p10_ms,
                     "p90": latency.p90_ms,
-                    "upper": found.upper_ms,
+                    "upper": measured[costs[0].name][i].upper_ms,
                 },
                 "latency_runs": latency.runs,
                 "predicted_latency_ms": {
@@ -58,18 +74,38 @@ def entries(
                     "low": predicted.low,
                     "high": predicted.high,
                 },
+                "costs": {
+                    cost.name: _cost(float(values[cost.name][i]), measured[cost.name][i] if cost.device else None)
+                    for cost in costs[1:]
+                },
             }
         )
     return made
 
 
-def measured_front(found: Sequence[dict[str, Any]], limit_ms: float | None) -> tuple[list[dict], list[dict]]:
-    """Splits measured entries into the front (fastest first) and those that may break the limit when measured again."""
-    limit = np.inf if limit_ms is None else limit_ms
-    broken = [entry for entry in found if entry["latency_ms"]["upper"] > limit]
-    kept = [entry for entry in found if entry["latency_ms"]["upper"] <= limit]
-    Y = np.array([[entry["latency_ms"]["median"], 100 - entry["accuracy"]] for entry in kept]).reshape(-1, 2)
-    return [kept[i] for i in pareto_front(Y)], broken
+def _cost(value: float, found: "Confirmed | None") -> dict[str, float]:
+    """A cost as it counts; a latency counts as measured."""
+    if found is None:
+        return {"value": value, "upper": value}
+    return {"value": found.latency.median_ms, "upper": found.upper_ms, "predicted": value}
+
+
+def measured_front(
+    found: Sequence[dict[str, Any]], limit_ms: float | None, limits: Mapping[str, float] | None = None
+) -> tuple[list[dict], list[dict]]:
+    """Splits measured entries into the front (fastest first) and those that may break a limit when measured again."""
+
+    def fits(entry: dict[str, Any]) -> bool:
+        within = limit_ms is None or entry["latency_ms"]["upper"] <= limit_ms
+        return within and all(entry["costs"][name]["upper"] <= limit for name, limit in (limits or {}).items())
+
+    broken = [entry for entry in found if not fits(entry)]
+    kept = [entry for entry in found if fits(entry)]
+    rows = [
+        [entry["latency_ms"]["median"], 100 - entry["accuracy"], *(c["value"] for c in entry["costs"].values())]
+        for entry in kept
+    ]
+    return ([kept[i] for i in pareto_front(np.array(rows))] if kept else []), broken
 
 
 def volume_curve(Y: np.ndarray, reference: np.ndarray, points: int = 60) -> list[tuple[int, float]]:

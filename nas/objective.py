@@ -1,41 +1,44 @@
-"""What a search minimises: error from the supernet, latency from the table."""
+"""What a search minimises: error from the supernet, latency from the table, and other costs."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
 from nas.workers import Accuracies
 
 OBJECTIVES = ("error", "latency_ms")
+Values = Callable[[np.ndarray], np.ndarray]
 
 
 def evaluation(
-    accuracies: Callable[[np.ndarray], Iterable[float]], latency: Callable[[np.ndarray], np.ndarray]
-) -> Callable[[np.ndarray], Iterator[tuple[float, float]]]:
-    """Scores a batch as rows (error in percent, predicted latency in ms), yielded as they become ready.
+    accuracies: Callable[[np.ndarray], Iterable[float]], latency: Values, costs: Sequence[Values] = ()
+) -> Callable[[np.ndarray], Iterator[tuple[float, ...]]]:
+    """Scores a batch as rows (error in percent, predicted latency in ms, costs ...), yielded as they become ready.
 
     Args:
         accuracies: Accuracy in percent of every genotype of a batch, in order.
         latency: Predicted latency of a population.
+        costs: Further costs of a population.
     """
 
-    def evaluate(X: np.ndarray) -> Iterator[tuple[float, float]]:
-        for accuracy, ms in zip(accuracies(X), latency(X), strict=True):
-            yield 100.0 - accuracy, float(ms)
+    def evaluate(X: np.ndarray) -> Iterator[tuple[float, ...]]:
+        for accuracy, *row in zip(accuracies(X), latency(X), *(cost(X) for cost in costs), strict=True):
+            yield 100.0 - accuracy, *map(float, row)
 
     return evaluate
 
 
 class Evaluations:
-    """Rows (error in percent, predicted latency in ms) of single architectures, for an asynchronous search.
+    """Rows (error in percent, predicted latency in ms, costs ...) of single architectures, for an asynchronous search.
 
     Args:
         accuracies: Evaluates accuracies.
         latency: Predicted latency of a population.
+        costs: Further costs of a population.
     """
 
-    def __init__(self, accuracies: Accuracies, latency: Callable[[np.ndarray], np.ndarray]) -> None:
-        self._accuracies, self._latency = accuracies, latency
+    def __init__(self, accuracies: Accuracies, latency: Values, costs: Sequence[Values] = ()) -> None:
+        self._accuracies, self._costs = accuracies, (latency, *costs)
         self._submitted: dict[int, np.ndarray] = {}
 
     def submit(self, x: np.ndarray) -> int:
@@ -44,7 +47,8 @@ class Evaluations:
         self._submitted[ticket] = x
         return ticket
 
-    def result(self, ticket: int) -> tuple[float, float]:
+    def result(self, ticket: int) -> tuple[float, ...]:
         """The row of a ticket, as soon as it is there."""
         accuracy = self._accuracies.result(ticket)
-        return 100.0 - accuracy, float(self._latency(self._submitted.pop(ticket)[None])[0])
+        row = self._submitted.pop(ticket)[None]
+        return 100.0 - accuracy, *(float(cost(row)[0]) for cost in self._costs)

@@ -1,17 +1,19 @@
 """A whole search of a run: evaluate, predict, measure, report."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nas.baselines import uniform_scalings
-from nas.budget import confirm
 from nas.console import progress, say
+from nas.costs import Cost, make_costs
 from nas.errors import InfeasibleError
 from nas.files import writable_folder, write_json
-from nas.front import candidates, entries, measured_front, volume_curve
+from nas.front import measured_front, volume_curve
+from nas.measuring import Measuring
 from nas.objective import OBJECTIVES, Evaluations
 from nas.pareto import hypervolume
 from nas.runs import Run
@@ -34,6 +36,8 @@ class SearchSettings:
     Attributes:
         device: Name or TOML file.
         limit_ms: Hard limit on the latency.
+        objectives: Minimised beside error and latency; names as `nas.costs.make_cost` reads them.
+        limits: Hard limits on costs; a cost that has one is minimised too.
         searcher: One of `nas.search.SEARCHERS`.
         evaluations: Subnets evaluated from the supernet.
         batch: Evaluations in flight at most; a few times the workers, so that none waits.
@@ -47,6 +51,8 @@ class SearchSettings:
 
     device: str
     limit_ms: float | None = None
+    objectives: Sequence[str] = ()
+    limits: Mapping[str, float] = field(default_factory=dict)
     searcher: str = "ehvi"
     evaluations: int = 160
     batch: int = 16
@@ -57,13 +63,18 @@ class SearchSettings:
     storage: str | None = None
     fresh: bool = False
 
+    @property
+    def all_limits(self) -> dict[str, float]:
+        """Limits by name of the cost."""
+        return dict(self.limits) | ({} if self.limit_ms is None else {"latency_ms": self.limit_ms})
+
 
 def search_run(folder: Path, settings: SearchSettings, table_file: Path | None = None) -> dict[str, Any]:
     """Searches a run on a device and writes `search/front-DEVICE.json`.
 
     Returns:
         The document: settings, "front" (fastest first, all measured), "over_limit", "baselines"
-        (uniform scalings), "hypervolume", "curve", "predictor" (held-out error), "table".
+        (uniform scalings), "objectives", "hypervolume", "curve", "predictor" (held-out error), "table".
 
     Raises:
         InfeasibleError: if no network can meet the limit; says the smallest latency possible.
@@ -78,6 +89,8 @@ def search_run(folder: Path, settings: SearchSettings, table_file: Path | None =
     table = find_table(run.space, device, table_file, folder)
     latency = TableLatency(table, run.space)
     _check_limit(run, table, latency, settings)
+    own = Cost("latency_ms", latency.predict, device=(device, table))
+    costs = (own, *make_costs(settings.objectives, settings.limits, run.space, folder))
     writable_folder(run.folder / "search")
     log = run.folder / "search" / f"{device.name}-{settings.searcher}-seed{settings.seed}.jsonl"
     if settings.fresh:
@@ -85,7 +98,7 @@ def search_run(folder: Path, settings: SearchSettings, table_file: Path | None =
     evaluator = Subnets(run).evaluator()
     workers = settings.workers if settings.workers is not None else _cores()
     with evaluators(evaluator, workers=workers, address=settings.ray_address) as accuracies:
-        result = _search(run, settings, accuracies, latency, log)
+        result = _search(run, settings, accuracies, costs, log)
         scalings = uniform_scalings(run.space)
         with progress("uniform scalings") as update:
             baseline_accuracy = []
@@ -93,17 +106,12 @@ def search_run(folder: Path, settings: SearchSettings, table_file: Path | None =
                 baseline_accuracy.append(value)
                 update(len(baseline_accuracy), len(scalings), "")
     # the workers are gone: the machine is quiet for measuring
-    chosen = candidates(result.X, result.Y, settings.limit_ms, settings.measured)
-    X = np.concatenate([result.X[chosen], scalings])
-    accuracy = [*(100 - result.Y[chosen, 0]), *baseline_accuracy]
-    distinct, place = np.unique(X, axis=0, return_inverse=True)  # the largest is often both found and a scaling
-    with progress(f"measure on {device.name}") as update:
-        networks = [run.space.network(x) for x in distinct]
-        measured = confirm(networks, device, table, update, seed=settings.seed, ray_address=settings.ray_address)
-    found = entries(run.space, X, accuracy, table, [measured[i] for i in place.ravel()])
-    front, over = measured_front(found[: len(chosen)], settings.limit_ms)
+    measuring = Measuring(run.space, costs, seed=settings.seed, ray_address=settings.ray_address)
+    found = measuring.front(result.X, result.Y, settings.all_limits, settings.measured)
+    baselines = measuring.entries(scalings, baseline_accuracy)
+    front, over = measured_front(found, settings.limit_ms, settings.limits)
     if not front:
-        say(f"No candidate surely met the limit of {settings.limit_ms:g} ms when measured; use a larger limit.")
+        say("No candidate surely met the limits when measured; use larger ones.")
     reference = _reference(result.Y)
     document = {
         "format": FORMAT,
@@ -118,11 +126,14 @@ def search_run(folder: Path, settings: SearchSettings, table_file: Path | None =
         "validation_images": run.config["data"]["validation"],
         "front": front,
         "over_limit": over,
-        "baselines": found[len(chosen) :],
+        "baselines": baselines,
+        "objectives": [*OBJECTIVES, *(cost.name for cost in costs[1:])],
+        "limits": dict(settings.limits),
         "reference": reference.tolist(),
         "hypervolume": hypervolume(result.Y, reference),
         "curve": volume_curve(result.Y, reference),
-        "evaluated": result.Y.tolist(),
+        "evaluated": result.Y[:, :2].tolist(),
+        "evaluated_costs": result.Y[:, 2:].tolist(),
         "predictor": _predictor_report(run, result),
         "table": {"held_out": table.metadata["held_out"], "kernels": len(table.kernels)},
     }
@@ -130,20 +141,24 @@ def search_run(folder: Path, settings: SearchSettings, table_file: Path | None =
     return document
 
 
-def _search(run: Run, settings: SearchSettings, accuracies: Any, latency: "TableLatency", log: Path) -> SearchResult:
-    options: dict[str, Any] = {"known": {1: latency.predict}, "limits": {1: settings.limit_ms}}
+def _search(run: Run, settings: SearchSettings, accuracies: Any, costs: Sequence[Cost], log: Path) -> SearchResult:
+    options: dict[str, Any] = {
+        "known": {j: cost.values for j, cost in enumerate(costs, start=1) if cost.known},
+        "limits": {j: settings.all_limits.get(cost.name) for j, cost in enumerate(costs, start=1)},
+    }
     if settings.searcher.startswith("optuna"):
         url = f"sqlite:///{log.with_suffix('.db')}"
         options |= {"storage": settings.storage or url, "study_name": f"{run.name}-{log.stem}"}
-    searcher = make_searcher(settings.searcher, run.space, num_objectives=2, seed=settings.seed, **options)
+    searcher = make_searcher(settings.searcher, run.space, num_objectives=1 + len(costs), seed=settings.seed, **options)
+    latency, *others = (cost.values for cost in costs)
     with progress(f"search ({settings.searcher})") as update:
         return search_asynchronously(
             run.space,
-            Evaluations(accuracies, latency.predict),
+            Evaluations(accuracies, latency, others),
             searcher=searcher,
             evaluations=settings.evaluations,
             window=settings.batch,
-            objectives=OBJECTIVES,
+            objectives=(*OBJECTIVES, *(cost.name for cost in costs[1:])),
             log=log,
             options={
                 "searcher": settings.searcher,
@@ -151,9 +166,18 @@ def _search(run: Run, settings: SearchSettings, accuracies: Any, latency: "Table
                 "limit_ms": settings.limit_ms,
                 "batch": settings.batch,
                 "data": run.config["data"]["fingerprint"],
+                **_cost_options(settings, costs),
             },
             on_progress=lambda done, total: update(done, total, ""),
         )
+
+
+def _cost_options(settings: SearchSettings, costs: Sequence[Cost]) -> dict[str, Any]:
+    """What a log says of further costs; nothing where there are none, as in logs older than they are."""
+    if len(costs) == 1:
+        return {}
+    names = [f"{cost.name} {cost.version}".strip() for cost in costs[1:]]
+    return {"objectives": names, "limits": dict(settings.limits)}
 
 
 def _check_limit(run: Run, table: "LatencyTable", latency: "TableLatency", settings: SearchSettings) -> None:
@@ -168,7 +192,7 @@ def _check_limit(run: Run, table: "LatencyTable", latency: "TableLatency", setti
 
 
 def _reference(Y: np.ndarray) -> np.ndarray:
-    """Reference point of the hypervolume: the worst of everything evaluated, `[2]`."""
+    """Reference point of the hypervolume: the worst of everything evaluated, `[m]`."""
     return Y.max(axis=0)
 
 

@@ -8,6 +8,7 @@ import typer
 
 from nas.commands.options import DEFAULT_DEVICE, DeviceName, Json, RunFolder, Seed, SpaceOptions
 from nas.console import emit_json, print_table
+from nas.errors import UserError
 
 
 def search(
@@ -15,6 +16,19 @@ def search(
     device: DeviceName = DEFAULT_DEVICE,
     limit_ms: Annotated[
         float | None, typer.Option("--limit-ms", "--limit", help="Hard latency limit.", min=0.0)
+    ] = None,
+    objective: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--objective",
+            help="Minimise this too: macs, params, size_bytes, peak_memory_bytes, latency:DEVICE (another device, "
+            "or INT8), FILE.py:FUNCTION (yours, from a network to a number). May be repeated.",
+            metavar="NAME",
+        ),
+    ] = None,
+    at_most: Annotated[
+        list[str] | None,
+        typer.Option("--at-most", help="Hard limit on such a cost, e.g. params=5e6. May be repeated.", metavar="N=V"),
     ] = None,
     searcher: Annotated[
         str,
@@ -50,13 +64,21 @@ def search(
     Every network that is reported has been measured whole on the device, in two passes; one that
     could break the limit when measured again is not reported as meeting it.
 
+    Error and latency are always minimised; --objective and --at-most add costs, and latencies on
+    other devices among them are measured there at the end too.
+
     With --accuracy zero-cost nothing is trained: architectures are ranked by zero-cost proxies.
 
     Example: nas search runs/c10 --device local-cpu-1t --limit-ms 5
+
+    Example: nas search runs/c10 --objective latency:local-cpu-1t-int8 --at-most params=5e6
     """
     if accuracy == "zero-cost":
+        if objective or at_most:
+            raise UserError("--objective and --at-most need a trained supernet; leave out --accuracy zero-cost.")
         zero_cost(run, device, limit_ms, evaluations, measured, table, data, option or (), seed, json)
         return
+    from nas.costs import parse_limits
     from nas.lock import locked
     from nas.runs import Run
     from nas.search_run import SearchSettings, search_run
@@ -64,6 +86,8 @@ def search(
     settings = SearchSettings(
         device=device,
         limit_ms=limit_ms,
+        objectives=tuple(objective or ()),
+        limits=parse_limits(at_most or ()),
         searcher=searcher,
         evaluations=evaluations,
         batch=batch,
@@ -127,12 +151,16 @@ def zero_cost(
 
 def print_front(document: dict[str, Any]) -> None:
     """The front for a person."""
-    limit = f", at most {document['limit_ms']:g} ms" if document["limit_ms"] is not None else ""
+    limits = [f"{document['limit_ms']:g} ms"] if document["limit_ms"] is not None else []
+    limits += [f"{name} {value:g}" for name, value in document["limits"].items()]
+    costs = document["objectives"][2:]
+    reference = ", ".join(
+        f"{value:.4g} {unit}" for value, unit in zip(document["reference"], ("% error", "ms", *costs), strict=True)
+    )
     print_table(
-        f"Front on {document['device']}{limit}: {document['evaluations']} evaluations, hypervolume "
-        f"{document['hypervolume']:.4g} (reference {document['reference'][0]:.4g} % error, "
-        f"{document['reference'][1]:.4g} ms)",
-        ("architecture", "accuracy %", "ms measured", "ms predicted", "M MACs", "k params"),
+        f"Front on {document['device']}{', at most ' * bool(limits)}{', '.join(limits)}: {document['evaluations']} "
+        f"evaluations, hypervolume {document['hypervolume']:.4g} (reference {reference})",
+        ("architecture", "accuracy %", "ms measured", "ms predicted", "M MACs", "k params", *costs),
         [front_row(entry) for entry in document["front"]],
     )
     for entry in document["over_limit"]:
@@ -149,4 +177,5 @@ def front_row(entry: dict[str, Any]) -> tuple[str, ...]:
         f"{entry['predicted_latency_ms']['median']:.3f}",
         f"{entry['macs'] / 1e6:.2f}",
         f"{entry['params'] / 1e3:.0f}",
+        *(f"{cost['value']:.4g}" for cost in entry.get("costs", {}).values()),
     )

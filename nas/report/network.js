@@ -36,6 +36,7 @@ function showFacts(entry, device, level) {
     ["multiply-accumulates", `${fixed(entry.macs / 1e6, 2)} M`],
     ["parameters", `${fixed(entry.params / 1e3, 0)} k`],
     ["peak activation memory", `${fixed(entry.peak_memory_bytes / 1024, 0)} KiB`],
+    ...Object.entries(entry.costs || {}).map(([name, cost]) => [name, `${fixed(cost.value, 3)}${cost.predicted === undefined ? "" : ` ms measured, ${fixed(cost.predicted, 3)} predicted`}`]),
   ];
   document.getElementById("facts").replaceChildren(...facts.map(([name, value, style]) => {
     const pair = element("div", style);

@@ -82,7 +82,7 @@ function conditions() {
     ["predicted latencies", `sums over a table of ${device.table.kernels} kernels; ${held.networks} held-out networks: ${fixed(100 * held.within_5, 0)} % within 5 %, ${fixed(100 * held.within_10, 0)} % within 10 %, Spearman ${fixed(held.spearman, 3)}`],
     ["accuracies", `supernet's weights, batch norm recalibrated, on ${device.validation_images} validation images; Wilson's ${100 * data.level} % intervals, which say nothing of the search having picked the best of many`],
     ["accuracy predictor", `${device.predictor.subnets} subnets held out in turn: RMSE ${fixed(device.predictor.rmse, 3)} points, Kendall tau ${fixed(device.predictor.kendall_tau, 3)}`],
-    ["hypervolume", `reference point ${device.reference.map((v) => fixed(v, 3)).join(" % error, ")} ms: the worst of everything evaluated`],
+    ["hypervolume", `reference point ${device.reference.map((v, i) => `${fixed(v, 3)} ${["% error", "ms"][i] || device.objectives[i]}`).join(", ")}: the worst of everything evaluated`],
     ["data", `${settings.source}, fingerprint ${settings.fingerprint.slice(0, 12)}`],
     ["training", Object.entries(data.config.train || {}).map(([k, v]) => `${k}=${v}`).join(", ")],
     ["versions", Object.entries(data.config.versions).map(([k, v]) => `${k} ${v}`).join(", ")],

@@ -17,7 +17,7 @@ OPTIONS = ["-o", "width=0.1", "-o", "stem_stride=2"]
 def nas():
     """Runs `nas ARGS` in its own process; returns the completed process."""
 
-    def call(*arguments, timeout=240, cwd=None):
+    def call(*arguments, timeout=1200, cwd=None):
         command = [sys.executable, "-m", "nas", *map(str, arguments)]
         return subprocess.run(command, capture_output=True, text=True, timeout=timeout, cwd=cwd)
 
