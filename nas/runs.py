@@ -10,7 +10,8 @@ from typing import Any
 
 from nas.errors import RunError
 from nas.files import writable_folder, write_json
-from search_spaces import Space, SpaceError, get_space
+from nas.own_spaces import keep_source, own_record, recorded_space
+from search_spaces import Space, SpaceError
 
 FORMAT = 1
 _PACKAGES = ("nas-platform", "jax", "flax", "optax", "optuna", "onnx", "onnxruntime", "ray", "numpy")
@@ -38,7 +39,7 @@ class Run:
         writable_folder(folder)
         wanted = {
             "format": FORMAT,
-            "space": {"name": space.name, "options": space.options},
+            "space": {"name": space.name, "options": space.options, **own_record(space)},
             **config,
         }
         if (folder / "config.json").exists():
@@ -51,6 +52,7 @@ class Run:
                         "use the same options to continue it, or another --out."
                     )
             return found
+        keep_source(folder, space)
         wanted["versions"] = _versions()
         wanted["git_commit"] = _git_commit()
         write_json(folder / "config.json", wanted)
@@ -70,7 +72,7 @@ class Run:
             )
         try:
             config = json.loads(path.read_text())
-            get_space(config["space"]["name"], **config["space"]["options"])
+            recorded_space(Path(folder), config["space"])
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, SpaceError) as error:
             raise RunError(f"{path} is damaged ({error}); restore it, or train again into another folder.") from error
         if config.get("format") != FORMAT:
@@ -80,7 +82,7 @@ class Run:
     @cached_property
     def space(self) -> Space:
         """Its search space."""
-        return get_space(self.config["space"]["name"], **self.config["space"]["options"])
+        return recorded_space(self.folder, self.config["space"])
 
     @property
     def name(self) -> str:

@@ -1,6 +1,5 @@
 """Scoring architectures without training."""
 
-import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from nas.console import progress
 from nas.errors import UserError
 from nas.runs import Run
 from nas.train_run import space_for
-from search_spaces import SPACES, Network, Space, get_space
+from search_spaces import SPACES, Network, Space, get_space, space_parameters
 
 if TYPE_CHECKING:
     from predictors.zero_cost import Scores
@@ -27,10 +26,11 @@ def scored_space(name: str, options: dict[str, object], data: "Dataset") -> Spac
         if options:
             raise UserError(f"Options {sorted(options)} do not go with run {name!r}, whose space is fixed.")
         return Run.open(Path(name)).space
-    if name in SPACES and "resolutions" in inspect.signature(SPACES[name]).parameters:
+    if "resolutions" in space_parameters(name):
         return space_for(name, data, options)
     get_space(name, **options)  # refuses an unknown name or option
-    return get_space(name, **{"num_classes": data.num_classes} | options)
+    classes = {"num_classes": data.num_classes} if "num_classes" in space_parameters(name) else {}
+    return get_space(name, **classes | options)
 
 
 def read_archs(path: Path, space: Space) -> np.ndarray:

@@ -1,12 +1,11 @@
 """A search space as the command line names it: `ofa_mbv3` with options, or the space of a run folder."""
 
-import inspect
 from collections.abc import Sequence
 from pathlib import Path
 
 from nas.errors import UserError
 from nas.runs import Run
-from search_spaces import SPACES, Space, get_space
+from search_spaces import SPACES, Space, get_space, space_parameters
 
 
 def open_space(name: str, options: Sequence[str] = ()) -> Space:
@@ -36,7 +35,7 @@ def parse_options(name: str, options: Sequence[str]) -> dict[str, object]:
 
 
 def _value(name: str, key: str, text: str) -> object:
-    parameters = inspect.signature(SPACES[name]).parameters if name in SPACES else {}
+    parameters = space_parameters(name)
     default = parameters[key].default if key in parameters else None
     try:
         if isinstance(default, tuple):
@@ -56,7 +55,7 @@ def _example(default: object) -> str:
 def option_texts(space: Space) -> list[str]:
     """The `-o key=value` arguments that make this space again, those at their default left out."""
     texts = []
-    for key, parameter in inspect.signature(SPACES[space.name]).parameters.items():
+    for key, parameter in space_parameters(space.reference).items():
         value = space.options[key]
         if value != parameter.default and value != list(
             parameter.default if isinstance(parameter.default, tuple) else ()

@@ -87,5 +87,5 @@ def predict_latency(
 def profile_command(space: Space, device: str, run: Path | None = None) -> str:
     """The command that measures a space on a device."""
     is_run = run is not None and (run / "config.json").is_file()
-    what = str(run) if is_run else " ".join([space.name, *option_texts(space)])
+    what = str(run) if is_run else " ".join([space.reference, *option_texts(space)])
     return f"`nas profile {what} --device {device}`"

@@ -1,6 +1,5 @@
 """Training a supernet into a run folder."""
 
-import inspect
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +8,7 @@ from nas.console import progress, say
 from nas.errors import UserError
 from nas.memory import release_memory
 from nas.runs import Run
-from search_spaces import SPACES, Space, get_space
+from search_spaces import Space, get_space, space_parameters
 
 if TYPE_CHECKING:
     from supernets import TrainConfig
@@ -21,7 +20,7 @@ FULL_STRIDE_FROM = 64  # px; smaller pictures keep their size through the stem
 def space_for(name: str, data: "Dataset", options: dict[str, object]) -> Space:
     """The member of a family that suits a data set: its classes, channels and size, unless options say otherwise."""
     defaults: dict[str, object] = {"num_classes": data.num_classes, "in_channels": data.channels}
-    known = inspect.signature(SPACES[name]).parameters if name in SPACES else {}
+    known = space_parameters(name)
     size_option = "resolutions" if "resolutions" in known else "image_size"
     if size_option not in options:
         size = data.image_size

@@ -147,13 +147,16 @@ class KernelPredictor:
         median = self._sum(network)
         return Prediction(median, median * self.ratio_[0], median * self.ratio_[1])
 
-    def doubt(self, network: Network) -> float:
-        """Milliseconds of a network's latency that are in doubt (root of summed variances): what to measure next."""
-        unknown = list(dict.fromkeys(key for key in network.kernels if key not in self.kernels_))
-        if not unknown:
-            return 0.0
-        rows = self.predict_interval(unknown)
-        return float(np.sqrt(((rows[:, 2] - rows[:, 1]) ** 2).sum()) / 2)
+    def far_from_roofline(self, factor: float = 10.0) -> dict[str, float]:
+        """Measured kernels that take more than `factor` times their roofline, or less than its inverse: the ratios.
+
+        A sanity check of what was measured: such a kernel is served by other code than its kind, or was disturbed.
+        """
+        keys = list(self.kernels_)
+        ratio = np.array([self.kernels_[key] for key in keys]) / self.roofline_.predict(
+            [KernelConfig.parse(key) for key in keys]
+        )
+        return {key: float(r) for key, r in zip(keys, ratio, strict=True) if not 1 / factor <= r <= factor}
 
     def _sum(self, network: Network) -> float:
         return self.constant_ms_ + float(self.predict(network.kernels).sum())

@@ -21,16 +21,16 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from latency_limits import LimitedSearch, kept_limits
 
 from latency_tables import Anchors, Device, Effort, Latency, LatencyTable, device_fingerprint, measure, profile
 from latency_tables.device_side import make_runner
 from latency_tables.kernel_study import kernel_study
 from latency_tables.profiling import run_study
 from latency_tables.timed import timed_model
-from nas.budget import combined
 from nas.console import emit_json, print_table, say
-from predictors import KernelPredictor, TableLatency
-from search_spaces import AdditiveCost, Network, get_space, reference_network
+from predictors import KernelPredictor
+from search_spaces import Network, get_space, reference_network
 
 RESULT = Path(__file__).resolve().parents[1] / "benchmarks" / "latency.json"
 SPACE = get_space("ofa_mbv3")
@@ -91,46 +91,6 @@ def timings(found: list[Latency]) -> list[dict[str, Any]]:
     return [asdict(latency) for latency in found]
 
 
-def searched(table: LatencyTable, limits: int, each: int) -> list[tuple[float, Network]]:
-    """Limits in ms, and the networks with the most MACs out of 5,000 that are predicted to meet them."""
-    X = SPACE.sample(np.random.default_rng(5), 5000)
-    X[:, SPACE.index["resolution"]] = SPACE.cardinality[SPACE.index["resolution"]] - 1
-    X = SPACE.canonical(X)
-    alone = X * (np.arange(X.shape[1]) != SPACE.index["resolution"])  # the same in the space of one resolution
-    ms = TableLatency(table, SPACE_AT_SIZE).predict(alone)
-    macs = AdditiveCost(SPACE_AT_SIZE, lambda op: [op.macs])(alone)
-    found = []
-    for limit in np.quantile(ms, np.linspace(0.1, 0.9, limits)):
-        fitting = np.flatnonzero(ms <= limit)
-        best = fitting[np.argsort(-macs[fitting, 0])[:each]]
-        found += [(float(limit), SPACE.network(X[i])) for i in best]
-    return found
-
-
-def budget_row(folder: Path, table: LatencyTable, quick: bool) -> dict[str, Any]:
-    """Of networks searched for a limit and confirmed in two passes: how many exceed it in a third."""
-    passes = [[Latency(**row) for chunk in pieces(folder, f"budget{n}") for row in chunk] for n in range(3)]
-    chosen = searched(table, 2 if quick else LIMITS, PER_LIMIT)
-    if len(passes[2]) < len(chosen):
-        return {}
-    confirmed = combined(passes[0], passes[1])
-    ours, naive, kept = [0, 0], [0, 0], 0
-    for (limit, _), found, first, third in zip(chosen, confirmed, passes[0], passes[2], strict=True):
-        if found.upper_ms <= limit:
-            ours = [ours[0] + 1, ours[1] + (third.median_ms > limit)]
-        if first.median_ms <= limit:
-            naive = [naive[0] + 1, naive[1] + (third.median_ms > limit)]
-        kept += 1
-    return {
-        "limits": len({limit for limit, _ in chosen}),
-        "searched": kept,
-        "reported": ours[0],
-        "exceed_when_remeasured": ours[1],
-        "reported_by_one_measurement": naive[0],
-        "exceed_by_one_measurement": naive[1],
-    }
-
-
 def plain_median(network: Network, device: Device) -> float:
     """What most scripts do: one session, 10 calls of warm-up, the median of 50."""
     runner = make_runner(timed_model(network, device), device.settings)
@@ -170,15 +130,30 @@ def run(device: Device, state: State, quick: bool, parts: Sequence[str] = PARTS)
             state.piece(f"{part}-{begin}", lambda c=chunk, o=options: timings(measure(c, device, **o)))
     if "outside" in parts:
         measure_outside(device, state, table, quick)
-    chosen = searched(table, 2 if quick else LIMITS, PER_LIMIT)
-    for number in range(3):
-        for begin in range(0, len(chosen), CHUNK) if "budget" in parts else ():
-            chunk = [network for _, network in chosen[begin : begin + CHUNK]]
-            options = {"effort": EFFORT, "anchors": table.anchors, "seed": 1000 * number + begin}
-            state.piece(f"budget{number}-{begin}", lambda c=chunk, o=options: timings(measure(c, device, **o)))
+    if "budget" in parts:
+        measure_limits(device, state, table, quick)
     watched = networks(WATCHED_SEED, WATCHED)
     for i in range(2 if quick else PASSES) if "repeat" in parts else ():
         state.piece(f"pass-{i}", lambda i=i: one_pass(watched, table.anchors, device, i))
+
+
+def measure_limits(device: Device, state: State, table: LatencyTable, quick: bool) -> None:
+    """Networks at limits, measured as the product measures them, and once more."""
+
+    def measured(name: str, chosen: list[Network], seed: int) -> list[Latency]:
+        found = []
+        for begin in range(0, len(chosen), CHUNK):
+            chunk, options = chosen[begin : begin + CHUNK], {"effort": EFFORT, "anchors": table.anchors}
+
+            def make(c: list[Network] = chunk, o: dict[str, Any] = options, s: int = seed + begin) -> Any:
+                return timings(measure(c, device, seed=s, **o))
+
+            found += state.piece(f"{name}-{begin}", make)
+        return [Latency(**row) for row in found]
+
+    search = LimitedSearch(SPACE, SPACE_AT_SIZE, table)
+    found = kept_limits(search, measured, 2 if quick else LIMITS, PER_LIMIT)
+    state.piece("limits", lambda: found)
 
 
 def measure_outside(device: Device, state: State, table: LatencyTable, quick: bool) -> None:
@@ -251,8 +226,8 @@ def summary(folder: Path, count: int) -> dict[str, Any]:
     if (folder / "outside.json").is_file():
         predictor, document["kernel_models"] = kernel_models(folder, table)
         document["outside"] = outside_rows(folder, predictor)
-    if row := budget_row(folder, table, count < 100):
-        document["budget"] = row
+    if (folder / "limits.json").is_file():
+        document["budget"] = json.loads((folder / "limits.json").read_text())
     passes = list(pieces(folder, "pass"))
     if len(passes) > 1:
         ours = np.array([[row["median_ms"] for row in p["latencies"]] for p in passes])
@@ -332,7 +307,7 @@ def show(documents: dict[str, dict[str, Any]]) -> None:
     print_table("Profile and repeatability", columns, profiles)
     budgets = [(name, *document["budget"].values()) for name, document in documents.items() if "budget" in document]
     if budgets:
-        named = ("setting", "limits", "searched", "reported", "exceed", "reported by one measurement", "exceed")
+        named = ("setting", "limits", "searched", "room", "reported", "exceed", "reported by one measurement", "exceed")
         print_table("Limits, measured again", named, budgets)
     for name, document in documents.items():
         if "kernel_models" in document:

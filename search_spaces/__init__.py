@@ -1,7 +1,7 @@
 """What can be built: search spaces, genotypes and networks with exact costs. numpy only."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from search_spaces.additive import AdditiveCost, covering
 from search_spaces.builder import NetworkBuilder, make_divisible
@@ -19,6 +19,7 @@ from search_spaces.operators import Conv, GlobalPool, Linear, Operator, Pool, Sc
 from search_spaces.proxyless import proxyless
 from search_spaces.reference import REFERENCE_NETWORKS, reference_network
 from search_spaces.space import Architecture, Gene, Space
+from search_spaces.user_code import is_user_function, load_function
 
 SPACES: dict[str, Callable[..., Space]] = {
     f.__name__: f for f in (ofa_mbv3, ofa_resnet50, proxyless, fbnet, mnasnet, nasbench201, nasbench_macro)
@@ -28,15 +29,53 @@ SPACES: dict[str, Callable[..., Space]] = {
 def get_space(name: str, **options: object) -> Space:
     """The search space of that name; the keyword options are those of its function in `SPACES`.
 
+    Args:
+        name: A key of `SPACES`, or "file.py:function" for a function of the user's own that returns a
+            `Space`; the file is run.
+        **options: Of the space's function.
+
     Raises:
         SpaceError: if the name or an option is unknown, or an option is out of range.
     """
-    if name not in SPACES:
-        raise SpaceError(f"Search space {name!r} is unknown; choose one of: {', '.join(SPACES)}.")
-    known = inspect.signature(SPACES[name]).parameters
+    known = space_parameters(name)
     if unknown := sorted(set(options) - set(known)):
-        raise SpaceError(f"{name} has no option {unknown[0]!r}; it has: {', '.join(known)}.")
-    return SPACES[name](**options)
+        raise SpaceError(f"{name} has no option {unknown[0]!r}; it has: {', '.join(known) or 'none'}.")
+    return _own_space(name, options) if is_user_function(name) else SPACES[name](**options)
+
+
+def space_parameters(name: str) -> Mapping[str, inspect.Parameter]:
+    """The options that `get_space(name)` takes, with their defaults.
+
+    Raises:
+        SpaceError: if the name is unknown.
+    """
+    if is_user_function(name):
+        return inspect.signature(load_function(name).function).parameters
+    if name not in SPACES:
+        raise SpaceError(
+            f"Search space {name!r} is unknown; choose one of: {', '.join(SPACES)}, or file.py:function of your own."
+        )
+    return inspect.signature(SPACES[name]).parameters
+
+
+def _own_space(name: str, options: Mapping[str, object]) -> Space:
+    """Calls a user's function; what it returns is named and given options so that it can be made again."""
+    own = load_function(name)
+    bound = inspect.signature(own.function).bind(**options)
+    bound.apply_defaults()
+    try:
+        space = own.function(**options)
+    except SpaceError:
+        raise
+    except Exception as error:  # whatever the user's code raises
+        raise SpaceError(f"{name!r} fails with {type(error).__name__}: {error}") from error
+    if not isinstance(space, Space):
+        raise SpaceError(f"{name!r} returns a {type(space).__name__}; it must return a search_spaces.Space.")
+    if own.name in SPACES:
+        raise SpaceError(f"{name!r} has the name of a built-in space; rename the function.")
+    space.name, space.source = own.name, own.text
+    space.options = {key: list(value) if isinstance(value, tuple) else value for key, value in bound.arguments.items()}
+    return space
 
 
 __all__ = [
@@ -68,4 +107,5 @@ __all__ = [
     "get_space",
     "make_divisible",
     "reference_network",
+    "space_parameters",
 ]

@@ -47,8 +47,14 @@ class Space(ABC):
 
     name: str
     genes: tuple[Gene, ...]
-    options: dict[str, object]  # get_space(name, **options) makes this space again
+    options: dict[str, object]  # get_space(reference, **options) makes this space again
+    source: str = ""  # file.py:function of a space of the user's own
     blockwise: bool = True  # whether the operators of a block are decided by its own genes and the global ones
+
+    @property
+    def reference(self) -> str:
+        """The name by which `get_space` makes it again."""
+        return self.source or self.name
 
     def part_columns(self, part: str) -> list[int] | None:
         """Columns of the genes that decide a part of the network ("stage1.block2"), whether it is there included.

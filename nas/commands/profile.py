@@ -32,6 +32,10 @@ def profile(
         int | None,
         typer.Option("--networks", help="Random networks measured whole; 128 of a space, 48 for kernels.", min=8),
     ] = None,
+    refine: Annotated[
+        int,
+        typer.Option("--refine", help="With kernels: further networks, where predictions are least sure.", min=0),
+    ] = 16,
     bundle: Annotated[
         Path | None, typer.Option("--bundle", help="Measure nothing: write a zip to run on the device by hand.")
     ] = None,
@@ -71,6 +75,8 @@ def profile(
         raise UserError("SPACE is missing: name a search space (`nas spaces`), a run folder, or `kernels`.")
     if bundle and results:
         raise UserError(f"--bundle {bundle} and --import {results} exclude each other; first the one, then the other.")
+    if 0 < refine < _FEWEST:
+        raise UserError(f"--refine (={refine}) must be 0 or at least {_FEWEST}.")
     from latency_tables import get_device
 
     target = get_device(device)
@@ -82,14 +88,23 @@ def profile(
     table = measure_table(study, path, fresh=fresh, results=results, ray_address=ray_address)
     document = table_summary(table, path)
     if space == KERNELS:
-        document["predictor"] = _write_predictor(table, path.with_suffix(".npz"))
+        rounds = [table]
+        if refine and not results:
+            further = refining_study(table, target, refine, seed)
+            place = path.with_name(f"{path.stem}-refined{path.suffix}")
+            rounds.append(measure_table(further, place, fresh=fresh, ray_address=ray_address))
+        document["predictor"] = _write_predictor(rounds, path.with_suffix(".npz"))
     if json:
         emit_json(document)
         return
     print_profile(document)
+    for key, times in document.get("predictor", {}).get("far_from_roofline", {}).items():
+        print(f"{key} takes {times:.3g} times what its MACs and bytes let expect")
 
 
 KERNELS = "kernels"
+_FEWEST = 8  # networks of a second round: their whole latencies are fitted too
+_POOL, _POOL_SEED = 200, 1 << 21  # networks that a second round is chosen from; far from the seeds of others
 
 
 def _study(
@@ -138,14 +153,31 @@ def _write_bundle(plan: "Plan", path: Path, *, json: bool) -> None:
     print(f"Then here, with the same options: --import {path.with_suffix('').name}.results.zip instead of --bundle")
 
 
-def _write_predictor(table: "LatencyTable", path: Path) -> dict[str, Any]:
-    """Fits models of kernels to a table of random networks and keeps them beside it."""
+def refining_study(table: "LatencyTable", device: "Device", networks: int, seed: int) -> "Study":
+    """A second study of kernels: of networks that models of the first are least sure of."""
+    from latency_tables.kernel_study import candidates, kernel_study
+    from predictors import KernelPredictor
+    from predictors.refine import least_sure
+
+    pool = candidates(_POOL, seed + _POOL_SEED, tuple(table.metadata["resolutions"]))
+    chosen = least_sure(KernelPredictor().fit([table]), pool, networks)
+    return kernel_study(device, chosen=chosen, unseen=0, seed=seed, reference=table.anchors)
+
+
+def _write_predictor(tables: "Sequence[LatencyTable]", path: Path) -> dict[str, Any]:
+    """Fits models of kernels to tables of networks and keeps them beside the first."""
     from predictors import KernelPredictor
 
-    predictor = KernelPredictor().fit([table])
+    predictor = KernelPredictor().fit(tables)
     predictor.write(path)
     low, high = predictor.ratio_
-    return {"file": str(path), "mean_error": predictor.errors_, "unseen_networks_90": [low, high]}
+    return {
+        "file": str(path),
+        "kernels": len(predictor.kernels_),
+        "mean_error": predictor.errors_,
+        "unseen_networks_90": [low, high],
+        "far_from_roofline": predictor.far_from_roofline(),
+    }
 
 
 def profile_space(space: "Space", device: "Device", path: Path, *, seed: int, fresh: bool = False) -> "LatencyTable":

@@ -49,15 +49,15 @@ def score(
     )
     from nas.spaces import parse_options
     from predictors.zero_cost.proxies import PROXIES
-    from search_spaces import SPACES, get_space
+    from search_spaces import space_parameters
 
     if proxies is None:
         names: tuple[str, ...] = DEFAULT_PROXIES
     else:
         names = tuple(PROXIES) if proxies == "all" else check_proxies([p for p in proxies.split(",") if p])
     options = parse_options(space, option or ())
-    if space not in SPACES and not Path(space).exists():
-        get_space(space)  # says which there are, before any data is read
+    if not Path(space).exists():
+        space_parameters(space)  # says which there are, before any data is read
     from supernets.data import load_dataset
 
     images = load_dataset(data, size=size, seed=seed)

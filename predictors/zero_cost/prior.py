@@ -37,7 +37,7 @@ def prior_scores(
     """
     from scipy.stats import rankdata
 
-    where = json.dumps([space.name, _small(space)], sort_keys=True)
+    where = json.dumps([space.reference, _small(space)], sort_keys=True)
     parts = [rows[i : i + _CHUNK] for i in range(0, len(rows), _CHUNK)]
     found: list[np.ndarray] = []
     for scores in _mapped(where, parts, processes):
@@ -52,7 +52,7 @@ def _small(space: Space) -> dict[str, object]:
         return space.options
     small = {**space.options, "image_size": SIZE}
     try:
-        get_space(space.name, **small)
+        get_space(space.reference, **small)
     except SpaceError:
         return space.options
     return small

@@ -95,7 +95,21 @@ def test_mistakes(profiled, tmp_path):
     refused(nas("profile", *SPACE, "--import", folder / "b.results.zip", *out), "another plan")
     refused(nas("profile", *SPACE, "--device", "ssh://nobody@127.0.0.1:1x"), "ssh://")
     refused(nas("profile", "kernels", "-o", "width=2"), "kernels", "--option")
+    refused(nas("profile", "kernels", "--refine", 3), "--refine (=3)", "at least 8")
     refused(nas("measure", *SPACE, "--arch", "r8"), "Architecture")
     half = tmp_path / "half.toml"
     half.write_text('name = "half"\nprecision = "fp16"\n')
     refused(nas("profile", *SPACE, "--device", half, *out), "fp16", "CPUExecutionProvider")
+
+
+@pytest.mark.slow
+def test_models_of_kernels_in_two_rounds(nas, tmp_path, monkeypatch):
+    monkeypatch.setenv("NAS_TABLES", str(tmp_path))
+    done = nas("profile", "kernels", "--networks", 8, "--refine", 8, "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["predictor"]["kernels"] > document["kernels"] > 100
+    arch = "r224_d2-k3e3-k3e3_d2-k3e3-k3e3_d2-k3e3-k3e3_d2-k3e3-k3e3_d2-k3e3-k3e3"
+    described = nas("describe", "ofa_mbv3", "--arch", arch, "--device", "local-cpu-1t", "--json")
+    latency = json.loads(described.stdout)["latency_ms"]
+    assert 0 < latency["low"] <= latency["median"] <= latency["high"]

@@ -9,6 +9,7 @@ from latency_tables import KernelLatency, LatencyTable, TableError
 from latency_tables.kernel_study import candidates
 from predictors.kernel_features import KernelConfig
 from predictors.kernels import KernelPredictor
+from predictors.refine import least_sure
 from predictors.roofline import Roofline
 from search_spaces import REFERENCE_NETWORKS, covering, get_space, reference_network
 
@@ -23,6 +24,15 @@ def true_ms(key):
     return 0.002 + c.macs * padded * (1 + 0.05 * c.kernel) / rate + c.bytes / 2e7 + 0.004 * c.add
 
 
+ABOUT = {
+    "conditions": {"device": "test-cpu", "threads": 1},
+    "space": {"name": "kernels", "options": {}},
+    "correction": {"constant_ms": 0.1},
+    "held_out": {"low": 0.95, "high": 1.05},
+    "anchors": [],
+}
+
+
 @pytest.fixture(scope="module")
 def table():
     rng = np.random.default_rng(0)
@@ -34,14 +44,7 @@ def table():
     rows = {k: KernelLatency("fp32", *[float(true_ms(k) * rng.lognormal(0, 0.03))] * 3, 9, 0.0) for k in keys}
     return LatencyTable(
         {k: KernelLatency("fp32", r.median_ms, r.p10_ms, r.p90_ms, 9, r.median_ms) for k, r in rows.items()},
-        {
-            "conditions": {"device": "test-cpu", "threads": 1},
-            "space": {"name": "kernels", "options": {}},
-            "correction": {"constant_ms": 0.1},
-            "held_out": {"low": 0.95, "high": 1.05},
-            "anchors": [],
-            "unseen": unseen,
-        },
+        {**ABOUT, "unseen": unseen},
     )
 
 
@@ -90,9 +93,36 @@ def test_known_kernels_are_taken_from_the_table(predictor, table):
     assert predictor.predict_interval([key]).tolist() == [[table.kernels[key].cost_ms] * 3]
 
 
-def test_doubt_is_what_is_not_known(predictor):
-    known, other = candidates(1, 0)[0], reference_network("resnet50")
-    assert predictor.doubt(known) == 0 < predictor.doubt(other)
+def made_table(networks):
+    keys = sorted({key for network in networks for key in network.kernels})
+    rows = {key: KernelLatency("fp32", *[true_ms(key)] * 3, 9, true_ms(key)) for key in keys}
+    return LatencyTable(rows, ABOUT)
+
+
+def test_measuring_what_is_least_sure_beats_measuring_more(rng):
+    first, pool, truth = candidates(10, 1), candidates(120, 2), candidates(40, 3)
+    keys = sorted({key for network in truth for key in network.kernels})
+    ms = np.array([true_ms(key) for key in keys])
+    start = KernelPredictor().fit([made_table(first)])
+    chosen = least_sure(start, pool, 10)
+    assert len(chosen) == len({network.text for network in chosen}) == 10
+
+    def error(more):
+        predictor = KernelPredictor().fit([made_table(first), made_table(more)])
+        return np.sqrt(np.mean(np.log(predictor.predict(keys) / ms) ** 2))
+
+    random = [error([pool[i] for i in rng.choice(len(pool), 10, replace=False)]) for _ in range(3)]
+    assert error(chosen) < np.mean(random) < np.sqrt(np.mean(np.log(start.predict(keys) / ms) ** 2))
+    known = KernelPredictor().fit([made_table(pool[:10])])
+    assert least_sure(known, pool[:10], 3) == []
+
+
+def test_kernels_far_from_the_roofline_are_named(table):
+    key = next(iter(table.kernels))
+    rows = dict(table.kernels)
+    rows[key] = KernelLatency("fp32", 900.0, 900.0, 900.0, 9, 900.0)
+    far = KernelPredictor().fit([LatencyTable(rows, table.metadata)]).far_from_roofline()
+    assert far[key] > 10 and len(far) < 5
 
 
 def test_round_trip_of_the_file(predictor, tmp_path):
