@@ -61,7 +61,7 @@ def summary(run: Run) -> list[dict[str, Any]]:
 
 def differences(runs: Sequence[Run]) -> dict[str, list[Any]]:
     """Options, dotted, in which configurations differ, with the value of each run."""
-    flat = [_flat(run.config) for run in runs]
+    flat = [flat(run.config) for run in runs]
     keys = dict.fromkeys(key for config in flat for key in config)
     rows = {key: [config.get(key) for config in flat] for key in keys}
     return {key: row for key, row in rows.items() if any(value != row[0] for value in row)}
@@ -111,7 +111,7 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(value, dict):
         return {prefix: value}
-    return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{prefix}.{key}".strip(".")).items()}
+    return {k: v for key, inner in value.items() for k, v in flat(inner, f"{prefix}.{key}".strip(".")).items()}

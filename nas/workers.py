@@ -73,15 +73,32 @@ def start_ray(workers: int, address: str | None) -> Any:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
     try:
         if address:
-            ray.init(address=address, **options)
+            with _errors_of_libraries_dropped():
+                ray.init(address=address, **options)
         else:
-            ray.init(num_cpus=workers, object_store_memory=_OBJECT_STORE_BYTES, **options)
+            # "local": without it Ray joins whatever cluster was last started on this machine
+            ray.init(address="local", num_cpus=workers, object_store_memory=_OBJECT_STORE_BYTES, **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UserError(
             f"Ray at {address or 'this machine'} cannot be reached "
             f"({str(error).splitlines()[0]}); check --ray-address, or use --workers 0."
         ) from error
     return ray
+
+
+@contextmanager
+def _errors_of_libraries_dropped() -> Iterator[None]:
+    """Drops what native code writes to standard error: Ray repeats there, try by try, what its exception says once."""
+    import os
+
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _has_token() -> bool:

@@ -80,4 +80,4 @@ def kept_limits(search: LimitedSearch, measure: Measure, limits: int, each: int)
 
 
 def _counted(counts: list[int], reported: bool, exceeds: bool) -> list[int]:
-    return [counts[0] + reported, counts[1] + (reported and bool(exceeds))]
+    return [counts[0] + int(reported), counts[1] + int(reported and exceeds)]

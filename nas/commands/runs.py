@@ -85,3 +85,27 @@ def clean(
         print(f"{'removed' if yes else 'would remove'} {path}")
     if not found:
         print("Nothing to clean.")
+
+
+@runs.command()
+def mlflow(
+    run: RunFolder,
+    uri: Annotated[str, typer.Option("--uri", help="Tracking server or database.")] = "sqlite:///mlflow.db",
+    experiment: Annotated[str, typer.Option("--experiment", help="Made if need be.")] = "nas",
+    json: Json = False,
+) -> None:
+    """Write a run to MLflow: configuration, losses, fronts, exports. Run again, it adds what is new.
+
+    Example: nas runs mlflow runs/c10 --uri http://127.0.0.1:5000
+    """
+    from nas.runs import Run
+    from nas.tracking import log_to_mlflow
+
+    document = log_to_mlflow(Run.open(run), uri, experiment)
+    if json:
+        emit_json(document)
+        return
+    print(
+        f"{uri}: run {document['run_id']} of experiment {experiment!r}, {document['metrics']} new values, "
+        f"{document['artifacts']} files"
+    )
