@@ -7,6 +7,7 @@ A bundle is a zip file: plan.json, models/N.onnx, and the device side as `__main
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ from latency_tables.errors import TableError
 from latency_tables.plan import Plan, Report
 
 MAX_RESULT_BYTES = 1 << 30  # unpacked
+_DAMAGED = (
+    *(OSError, ValueError, KeyError, IndexError, TypeError, RecursionError, EOFError),
+    *(NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error),
+)
 _MEMBER = "results.jsonl"
 _MACHINE = {"cpu": str, "cpu_flags": list, "accelerator": str, "onnxruntime": str}
 
@@ -64,7 +69,7 @@ class ImportedResults:
             rows = [json.loads(line) for line in lines if line.endswith(b"\n")]
             self._digest, self._machine = str(rows[0]["digest"]), _checked_machine(rows[0]["machine"])
             self._records = {str(row["name"]): dict(row["record"]) for row in rows[1:]}
-        except (OSError, zipfile.BadZipFile, ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
+        except _DAMAGED as error:
             raise TableError(
                 f"{str(self.path)!r} holds no results of a bundle ({' '.join(str(error).split())[:120]}); "
                 "give --import the .results.zip that the device wrote."

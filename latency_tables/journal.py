@@ -2,6 +2,7 @@
 
 import json
 import os
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,7 +11,8 @@ class Journal:
     """Records by name, each on disk before `add` returns.
 
     A file that was started under another header (other device, space, seed, ...) is replaced:
-    measurements of different conditions are never mixed. A last line cut short by a kill is dropped.
+    measurements of different conditions are never mixed. A line cut short by a kill, or whose checksum
+    does not fit, is dropped: what it said is measured again.
 
     Args:
         path: The file.
@@ -22,14 +24,12 @@ class Journal:
         self.path = path
         self._records: dict[str, dict] = {}
         lines = path.read_bytes().splitlines(keepends=True) if resume and path.exists() else []
-        whole = [line for line in map(_parsed, lines) if line is not None]
-        if whole and whole[0] == {"header": json.loads(json.dumps(header))}:
-            self._records = {line["name"]: line["record"] for line in whole[1:]}
+        if lines and _parsed(lines[0]) == {"header": json.loads(json.dumps(header))}:
+            self._records = dict(filter(None, map(_record, lines[1:])))
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", encoding="utf-8") as file:  # also cuts off a broken last line
             file.write(json.dumps({"header": header}) + "\n")
-            for name, record in self._records.items():
-                file.write(json.dumps({"name": name, "record": record}) + "\n")
+            file.writelines(_line(name, record) for name, record in self._records.items())
 
     def __contains__(self, name: object) -> bool:
         return name in self._records
@@ -41,7 +41,7 @@ class Journal:
         """Appends a record."""
         self._records[name] = json.loads(json.dumps(record))
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"name": name, "record": record}) + "\n")
+            file.write(_line(name, record))
             file.flush()
             os.fsync(file.fileno())
 
@@ -50,8 +50,24 @@ class Journal:
         self.path.unlink(missing_ok=True)
 
 
-def _parsed(line: bytes) -> dict | None:
+def _line(name: str, record: dict) -> str:
+    return json.dumps({"name": name, "record": record, "crc32": _sum(name, record)}) + "\n"
+
+
+def _record(line: bytes) -> tuple[str, dict] | None:
+    """Name and record of a line; None if it is damaged."""
+    row = _parsed(line)
+    if not isinstance(row, dict) or row.get("crc32") != _sum(row.get("name"), row.get("record")):
+        return None
+    return row["name"], row["record"]
+
+
+def _sum(name: object, record: object) -> int:
+    return zlib.crc32(json.dumps([name, record]).encode())
+
+
+def _parsed(line: bytes) -> object:
     try:
         return json.loads(line) if line.endswith(b"\n") else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

@@ -61,9 +61,9 @@ def summary(run: Run) -> list[dict[str, Any]]:
 
 def differences(runs: Sequence[Run]) -> dict[str, list[Any]]:
     """Options, dotted, in which configurations differ, with the value of each run."""
-    flat = [flat(run.config) for run in runs]
-    keys = dict.fromkeys(key for config in flat for key in config)
-    rows = {key: [config.get(key) for config in flat] for key in keys}
+    configs = [flat(run.config) for run in runs]
+    keys = dict.fromkeys(key for config in configs for key in config)
+    rows = {key: [config.get(key) for config in configs] for key in keys}
     return {key: row for key, row in rows.items() if any(value != row[0] for value in row)}
 
 
@@ -112,6 +112,7 @@ def _alive(pid: int) -> bool:
 
 
 def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries as one, with dotted keys."""
     if not isinstance(value, dict):
         return {prefix: value}
     return {k: v for key, inner in value.items() for k, v in flat(inner, f"{prefix}.{key}".strip(".")).items()}

@@ -71,9 +71,14 @@ class Run:
                 f"{str(folder)!r} is no run folder (no config.json); make one with `nas train --out {folder}`."
             )
         try:
-            config = json.loads(path.read_text())
+            config = json.loads(path.read_text(encoding="utf-8"))
+            for key in ("space", "data", "train"):
+                if not isinstance(config.get(key, {}), dict):
+                    raise TypeError(f"{key!r} is {config[key]!r}, not a table of options")
             recorded_space(Path(folder), config["space"])
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, SpaceError) as error:
+        except RunError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, SpaceError) as error:
             raise RunError(f"{path} is damaged ({error}); restore it, or train again into another folder.") from error
         if config.get("format") != FORMAT:
             raise RunError(f"{path} has format {config.get('format')!r}, this version reads {FORMAT}; train again.")
@@ -114,10 +119,15 @@ class Run:
                 f"Run {str(self.folder)!r} has no front for device {device!r}; "
                 f"run `nas search {self.folder} --device {device}`."
             )
+        from nas.front_document import parse_front
+
         try:
-            return json.loads(path.read_text())
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            document = parse_front(path.read_text(encoding="utf-8"))
+            for entry in (*document["front"], *document["over_limit"], *document["baselines"]):
+                self.space.parse(entry["arch"])
+        except (ValueError, RecursionError) as error:
             raise RunError(f"{path} is damaged ({error}); run `nas search` again.") from error
+        return document
 
     @property
     def searched_devices(self) -> list[str]:

@@ -210,7 +210,7 @@ class KernelPredictor:
             made.widths_, made.errors_ = document["widths"], document["errors"]
             made.roofline_ = Roofline()
             made.roofline_.coefficients_ = {kind: np.array(c) for kind, c in document["roofline"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
+        except Exception as error:  # noqa: BLE001 - NumPy and zipfile raise a dozen kinds for damaged files
             raise TableError(
                 f"Kernel predictor {str(path)!r} cannot be read ({error}). Measure it with `nas profile kernels`."
             ) from error

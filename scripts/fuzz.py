@@ -14,15 +14,12 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from fuzz_samples import samples
 
-Reader = Callable[[Path], object]
 HANG_SECONDS = 20
-_DEVICE = 'name = "d"\nprovider = "CPUExecutionProvider"\nthreads = 2\n'
 _NASTY = (b"0", b"-1", b"1e999", b"NaN", b"null", b"{}", b"[]", b'""', b"99999999999999999999", b"\xff\xfe", b"../../x")
 
 
@@ -40,7 +37,7 @@ def main() -> None:
         print(json.dumps(found, indent=2))
     else:
         for kind, row in found.items():
-            print(f"{kind:14} {row['inputs']:7} inputs {row['refused']:7} refused {len(row['failures'])} failures")
+            print(f"{kind:18} {row['inputs']:7} inputs {row['refused']:7} refused {len(row['failures'])} failures")
             for failure in row["failures"][:3]:
                 print(f"    {failure}")
     sys.exit(any(row["failures"] for row in found.values()))
@@ -96,70 +93,6 @@ def damaged(data: bytes, chance: random.Random) -> bytes:
             case _:
                 out[at : at + length] = chance.choice(_NASTY)
     return bytes(out)
-
-
-def samples(folder: Path) -> dict[str, tuple[Path, Reader]]:
-    """A valid file of every kind and what reads it."""
-    from PIL import Image
-
-    from latency_tables import LatencyTable, get_device
-    from nas.report.proxies import read_scores
-    from nas.runs import Run
-    from nas.search.log import EvaluationLog
-    from search_spaces import Network, get_space
-    from supernets.data import load_dataset
-
-    space, rng = get_space("ofa_mbv3"), np.random.default_rng(0)
-    X = space.sample(rng, 5)
-    texts = [space.to_text(x) for x in X]
-
-    def file(name: str, content: str | bytes) -> Path:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return path
-
-    def text(path: Path) -> str:
-        return path.read_bytes().decode("utf-8", "replace")
-
-    run = Run.create(folder / "run", space, seed=0).folder / "config.json"
-    images, labels = rng.integers(0, 255, (8, 12, 12, 1), dtype=np.uint8), np.arange(8) % 2
-    np.savez(folder / "data.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
-    rows = []
-    for i, image in enumerate(images):
-        Image.fromarray(image[..., 0]).save(folder / f"{i}.png")
-        rows.append(f"{i}.png,{'ab'[i % 2]}")
-    log = file("log.jsonl", "")
-    log.unlink()
-    grown = EvaluationLog(space, ["error"], log, {})
-    for x in X:
-        grown.append(x, [1.0])
-    scores = {"proxies": {"a": {}}, "scores": [{"arch": texts[0], "a": 1.0}]}
-    return {
-        "architecture": (file("arch.txt", texts[0]), lambda p: space.parse(text(p))),
-        "network": (file("network.txt", space.network(X[0]).text), lambda p: Network.parse(text(p))),
-        "device": (file("d.toml", _DEVICE), lambda p: get_device(str(p))),
-        "table": (_table(folder, space.network(X[0])), LatencyTable.read),
-        "run": (run, lambda p: Run.open(p.parent)),
-        "log": (log, lambda p: EvaluationLog(space, ["error"], p, {})),
-        "scores": (file("scores.json", json.dumps(scores)), read_scores),
-        "npz": (folder / "data.npz", load_dataset),
-        "csv": (file("data.csv", "path,label\n" + "\n".join(rows) + "\n"), load_dataset),
-        "picture": (folder / "0.png", lambda p: load_dataset(p.with_name("data.csv"))),
-    }  # fmt: skip
-
-
-def _table(folder: Path, network: Any) -> Path:
-    from latency_tables import LatencyTable
-    from latency_tables.table import KernelLatency
-
-    kernels = {key: KernelLatency("fp32", 1.0, 0.9, 1.1, 20, 1.0) for key in network.kernels}
-    metadata = {
-        "conditions": {"device": "d"}, "space": {"name": "ofa_mbv3", "options": {}}, "anchors": [],
-        "correction": {"constant_ms": 0.0}, "held_out": {"low": 0.9, "high": 1.1},
-    }  # fmt: skip
-    LatencyTable(kernels, metadata).write(folder / "table.parquet")
-    return folder / "table.parquet"
 
 
 def _kept(kind: str, row: dict[str, Any], data: bytes, what: str, error: BaseException) -> str:

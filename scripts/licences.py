@@ -8,6 +8,7 @@ import re
 import sys
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = ROOT / "requirements" / "run.txt"
@@ -26,15 +27,15 @@ _LONGEST = 60  # some packages put the whole text of their licence where its nam
 
 def licence(name: str) -> str:
     """A package's licence as it names it: its SPDX expression, else its classifier, else its short text."""
-    about = metadata(name)
-    if expression := about.get("License-Expression"):
+    about: dict[str, Any] = dict(metadata(name).json)
+    if expression := about.get("license_expression"):
         return expression
     classified = [
         value.rpartition("::")[2].strip()
-        for value in about.get_all("Classifier") or ()
+        for value in about.get("classifier", ())
         if value.startswith("License ::") and not value.endswith("OSI Approved")
     ]
-    short = (about.get("License") or "").strip().splitlines()
+    short = (about.get("license") or "").strip().splitlines()
     if classified:
         return ", ".join(classified)
     return short[0][:_LONGEST] if short else "not stated"

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from search_spaces import Space
+from supernets.checksums import first_damaged, write_checksums
 from supernets.errors import CheckpointError
 from supernets.params import Params
 
@@ -45,6 +46,10 @@ class Checkpoints:
             args=ocp.args.Composite(state=ocp.args.StandardSave(state), about=ocp.args.JsonSave(about)),
             force=True,
         )
+        write_checksums(self._folder / str(step), self._checksums(step))
+        for old in self._folder.glob("sha256-*.json"):
+            if not (self._folder / old.stem.removeprefix("sha256-")).is_dir():
+                old.unlink()
 
     def restore(self, like: Any = None) -> tuple[Any, dict[str, Any]]:
         """The newest checkpoint's state, and its metadata; placed `like`, or all on one device.
@@ -57,12 +62,15 @@ class Checkpoints:
             raise CheckpointError(f"{str(self._folder)!r} holds no checkpoint; train first with `nas train`.")
         ocp = self._ocp
         remedy = f"delete {str(self._folder / str(step))!r} to fall back to an older one, or train again"
+        if damaged := first_damaged(self._folder / str(step), self._checksums(step)):
+            raise CheckpointError(f"Checkpoint {step} is damaged ({damaged} is not what was written); {remedy}.")
         try:
             about = self._manager.restore(step, args=ocp.args.Composite(about=ocp.args.JsonRestore()))["about"]
         except Exception as error:  # noqa: BLE001 - orbax raises many kinds for damaged files
             raise CheckpointError(f"Checkpoint {step} is damaged ({_first_line(error)}); {remedy}.") from error
-        if about.get("format") != FORMAT:
-            raise CheckpointError(f"Checkpoint {step} has format {about.get('format')!r}, not {FORMAT}; {remedy}.")
+        if not isinstance(about, dict) or about.get("format") != FORMAT:
+            found = about.get("format") if isinstance(about, dict) else about
+            raise CheckpointError(f"Checkpoint {step} has format {found!r}, not {FORMAT}; {remedy}.")
         wanted = {"name": self._space.name, "options": self._space.options}
         if about.get("space") != wanted:
             raise CheckpointError(f"Checkpoint {step} is of space {about.get('space')}, not {wanted}; {remedy}.")
@@ -75,6 +83,9 @@ class Checkpoints:
         if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state) if np.asarray(leaf).dtype.kind == "f"):
             raise CheckpointError(f"Checkpoint {step} holds numbers that are not finite; {remedy}.")
         return state, about
+
+    def _checksums(self, step: int) -> Path:
+        return self._folder / f"sha256-{step}.json"
 
     def _saved_shapes(self, step: int) -> Any:
         sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
