@@ -43,20 +43,23 @@ def main() -> None:
     sys.exit(any(row["failures"] for row in found.values()))
 
 
-def fuzz(folder: Path, seconds: float, seed: int, only: str | None = None) -> dict[str, dict[str, Any]]:
-    """Inputs tried, refused and failed by kind of file, each kind for its share of the time."""
+def fuzz(
+    folder: Path, seconds: float, seed: int, only: str | None = None, most: int | None = None
+) -> dict[str, dict[str, Any]]:
+    """Inputs tried, refused and failed by kind of file, each kind for its share of the time or `most` inputs."""
     from nas.__main__ import _user_errors
 
     kinds = {kind: value for kind, value in samples(folder).items() if only in (None, kind)}
-    chance, found = random.Random(seed), {}
+    found = {}
     warnings.simplefilter("ignore")
     signal.signal(signal.SIGALRM, _hang)
     for kind, (sample, read) in kinds.items():
         whole = sample.read_bytes()
         read(sample)  # a sample that is refused would prove nothing
         row: dict[str, Any] = {"inputs": 0, "refused": 0, "failures": []}
+        chance = random.Random(f"{seed} {kind}")
         end = time.monotonic() + seconds / len(kinds)
-        while time.monotonic() < end:
+        while time.monotonic() < end and row["inputs"] != most:
             data = damaged(whole, chance)
             sample.write_bytes(data)
             row["inputs"] += 1

@@ -18,7 +18,7 @@ def test_damaged_files_are_refused_in_one_line(tmp_path, monkeypatch):
     spec = importlib.util.spec_from_file_location("fuzz", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    found = module.fuzz(tmp_path / "files", seconds=1.0 * len(KINDS), seed=7)
+    found = module.fuzz(tmp_path / "files", seconds=60.0 * len(KINDS), seed=7, most=100)
     assert set(found) == set(KINDS)
     for kind, row in found.items():
         assert row["inputs"] and row["failures"] == [], (kind, row)

@@ -84,6 +84,7 @@ def load_parquet(
 
 def _shards(files: list[Path]) -> _Shards:
     """Reads the schemas of one part's files."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     rows = 0
@@ -91,16 +92,17 @@ def _shards(files: list[Path]) -> _Shards:
         try:
             with pq.ParquetFile(path) as file:
                 schema, found = file.schema_arrow, file.metadata.num_rows
-        except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
+                present = schema.names  # in a damaged file, not always text
+        except (OSError, ValueError, pa.ArrowException) as error:
             raise DataError(f"{path} is not a readable Parquet file: write or download it again.") from error
         columns = {
-            what: next((name for name in names if name in schema.names), None)
+            what: next((name for name in names if name in present), None)
             for what, names in (("image", _IMAGE_COLUMNS), ("label", _LABEL_COLUMNS))
         }
         for what, name in columns.items():
             if name is None:
                 raise DataError(
-                    f"{path} has no column {what!r}, only {', '.join(schema.names) or 'none'}: rename its columns."
+                    f"{path} has no column {what!r}, only {', '.join(present) or 'none'}: rename its columns."
                 )
         rows += found
     if rows == 0:
@@ -132,7 +134,12 @@ def _labels(shards: _Shards) -> np.ndarray:
         if not pa.types.is_integer(column.type):
             raise DataError(f"{what} has type {column.type}, but labels must be integers, 0 for the first class.")
         columns.append(checked_labels(column.to_numpy(), len(column), what) if len(column) else np.empty(0, np.int32))
-    return np.concatenate(columns)
+    labels = np.concatenate(columns)
+    if len(labels) != shards.rows:
+        raise DataError(
+            f"{shards.files[0]} is damaged: {shards.rows} rows announced, {len(labels)} there; write again."
+        )
+    return labels
 
 
 def _pictures(shards: _Shards) -> Iterator[Encoded]:
@@ -144,7 +151,7 @@ def _pictures(shards: _Shards) -> Iterator[Encoded]:
             batches = file.iter_batches(batch_size=_ROWS, columns=[shards.image])
             row = 0
             while (batch := _guarded(partial(next, batches, None), path)) is not None:
-                for value in batch.column(0).to_pylist():
+                for value in _guarded(batch.column(0).to_pylist, path):
                     content = value.get("bytes") if isinstance(value, dict) else value
                     if not isinstance(content, bytes):
                         raise DataError(
@@ -153,11 +160,15 @@ def _pictures(shards: _Shards) -> Iterator[Encoded]:
                         )
                     yield Encoded(f"{path}, row {row}", content)
                     row += 1
+            if row != file.metadata.num_rows:
+                raise DataError(f"{path} is damaged: {row} of {file.metadata.num_rows} images there; write it again.")
 
 
 def _guarded(read: Callable[[], Any], path: Path) -> Any:
     """Calls `read`; a damaged file is the person's mistake, not the program's."""
+    import pyarrow as pa
+
     try:
         return read()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise DataError(f"{path} is damaged ({str(error).splitlines()[0]}): write or download it again.") from error

@@ -3,6 +3,7 @@
 import json
 import os
 
+import numpy as np
 import pytest
 
 from nas.run_summary import leftovers
@@ -17,11 +18,30 @@ def runs(tmp_path):
         folder = tmp_path / "runs" / name
         Run.create(folder, get_space("ofa_mbv3"), data={"source": "x.npz"}, train={"epochs": epochs})
         (folder / "search").mkdir()
-        entry = {"accuracy": accuracy, "latency_ms": {"median": 2.0}}
-        front = {"front": [entry], "searcher": "random", "evaluations": 9}
-        (folder / "search" / "front-phone.json").write_text(json.dumps(front))
+        (folder / "search" / "front-phone.json").write_text(json.dumps(front_document(accuracy)))
         made.append(folder)
     return made
+
+
+def front_document(accuracy):
+    """A front of one network, with every key that a search writes."""
+    space = get_space("ofa_mbv3")
+    latency = {"median": 2.0, "p10": 1.9, "p90": 2.2, "upper": 2.1}
+    entry = {
+        "arch": space.to_text(space.sample(np.random.default_rng(0), 1)[0]),
+        **{"macs": 1, "params": 1, "peak_memory_bytes": 1, "accuracy": accuracy, "latency_runs": 40},
+        **{"latency_ms": latency, "predicted_latency_ms": {"median": 2.0, "low": 1.9, "high": 2.2}},
+    }
+    text = ("device", "cpu", "provider", "precision", "onnxruntime")
+    return {
+        **{"format": 1, "run": "run", "device": "phone", "limit_ms": None, "searcher": "random", "seed": 0},
+        "space": {"name": space.name, "options": space.options},
+        "conditions": {**dict.fromkeys(text, "x"), "threads": 1, "batch": 1},
+        **{"evaluations": 9, "validation_images": 10, "front": [entry], "over_limit": [], "baselines": []},
+        **{"hypervolume": 1.0, "reference": [20.0, 3.0], "curve": [[9, 1.0]], "evaluated": [[20.0, 2.0]]},
+        "predictor": {"rmse": 1.0, "kendall_tau": 0.5, "subnets": 1, "predicted": [20.0]},
+        "table": {"held_out": {}, "kernels": 1},
+    }
 
 
 def test_list_and_compare(nas, runs):
