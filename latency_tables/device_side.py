@@ -411,7 +411,13 @@ def main(arguments: Sequence[str]) -> None:
     if len(arguments) != 1 or not arguments[0].endswith(".zip"):
         sys.exit("usage: python3 device_side.py BUNDLE.zip")
     stem = arguments[0][: -len(".zip")]
-    run_bundle(arguments[0], stem + ".results.jsonl", lambda line: print(line, flush=True))
+    try:
+        run_bundle(arguments[0], stem + ".results.jsonl", lambda line: print(line, flush=True))
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        sys.exit(
+            f"error: {arguments[0]}: {type(error).__name__}: {reason}. If the file is damaged, carry it over again."
+        )
     with zipfile.ZipFile(stem + ".results.part", "w", zipfile.ZIP_DEFLATED) as file:
         file.write(stem + ".results.jsonl", "results.jsonl")
     os.replace(stem + ".results.part", stem + ".results.zip")

@@ -27,9 +27,14 @@ class Journal:
         if lines and _parsed(lines[0]) == {"header": json.loads(json.dumps(header))}:
             self._records = dict(filter(None, map(_record, lines[1:])))
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", encoding="utf-8") as file:  # also cuts off a broken last line
-            file.write(json.dumps({"header": header}) + "\n")
-            file.writelines(_line(name, record) for name, record in self._records.items())
+        beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # what was measured outlives a kill or a full disk
+        try:
+            with beside.open("w", encoding="utf-8") as file:  # also cuts off a broken last line
+                file.write(json.dumps({"header": header}) + "\n")
+                file.writelines(_line(name, record) for name, record in self._records.items())
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
 
     def __contains__(self, name: object) -> bool:
         return name in self._records

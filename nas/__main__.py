@@ -45,6 +45,12 @@ def _usage(error: Any) -> str:
     return f"{text}{'' if text.endswith('?') else '.'} See: {command} --help"
 
 
+def _out_of_memory(error: BaseException) -> bool:
+    """Whether Python, NumPy, JAX or ONNX Runtime was refused memory."""
+    told = ("RESOURCE_EXHAUSTED", "bad_alloc", "Failed to allocate memory", "can't start new thread")
+    return isinstance(error, MemoryError) or any(words in str(error) for words in told)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs `nas`. Exits 0 on success and 2, with one line on stderr, on bad input or an interruption."""
     from typer import Abort
@@ -70,6 +76,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         say(f"error: {explain(error)}")
         sys.exit(2)
     except Exception as error:
+        if _out_of_memory(error):
+            say(
+                "error: Not enough memory; lower the batch size or --workers, or use a machine with more. "
+                "What was finished is kept: run again to continue."
+            )
+            sys.exit(2)
         if not isinstance(error, _user_errors()):
             raise
         say(f"error: {' '.join(str(error).split())}")

@@ -3,11 +3,13 @@
     scripts/fuzz.py [--seconds 60] [--seed 0] [--only KIND] [--json]
 
 A valid sample of every kind is damaged at random (bits, bytes, cuts, splices, numbers made huge) and read again.
-Failures are kept in ./fuzz-failures, named after their kind and number. Exits 1 if there are any.
+A reader that changes a file elsewhere has failed too. Failures are kept in ./fuzz-failures, named after their kind
+and number. Exits 1 if there are any.
 """
 
 import argparse
 import json
+import os
 import random
 import signal
 import sys
@@ -20,6 +22,7 @@ from typing import Any
 from fuzz_samples import samples
 
 HANG_SECONDS = 20
+_CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link", "os.symlink", "shutil.rmtree"}
 _NASTY = (b"0", b"-1", b"1e999", b"NaN", b"null", b"{}", b"[]", b'""', b"99999999999999999999", b"\xff\xfe", b"../../x")
 
 
@@ -52,6 +55,8 @@ def fuzz(
     kinds = {kind: value for kind, value in samples(folder).items() if only in (None, kind)}
     found = {}
     warnings.simplefilter("ignore")
+    writes: list[str] = []
+    sys.addaudithook(lambda event, arguments: _note_write(writes, event, arguments))
     signal.signal(signal.SIGALRM, _hang)
     for kind, (sample, read) in kinds.items():
         whole = sample.read_bytes()
@@ -62,6 +67,7 @@ def fuzz(
         while time.monotonic() < end and row["inputs"] != most:
             data = damaged(whole, chance)
             sample.write_bytes(data)
+            writes.clear()
             row["inputs"] += 1
             signal.alarm(HANG_SECONDS)
             try:
@@ -72,6 +78,8 @@ def fuzz(
                 row["failures"].append(_kept(kind, row, data, type(error).__name__, error))
             finally:
                 signal.alarm(0)
+            if outside := [path for path in writes if not path.startswith(str(folder))]:
+                row["failures"].append(_kept(kind, row, data, "wrote outside", ValueError(outside[0])))
         sample.write_bytes(whole)
         found[kind] = row
     return found
@@ -96,6 +104,13 @@ def damaged(data: bytes, chance: random.Random) -> bytes:
             case _:
                 out[at : at + length] = chance.choice(_NASTY)
     return bytes(out)
+
+
+def _note_write(writes: list[str], event: str, arguments: tuple[Any, ...]) -> None:
+    """Keeps the path of whatever creates, changes or removes a file; an audit hook (PEP 578)."""
+    opened = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+    if (opened or event in _CHANGES) and isinstance(arguments[0], str | bytes | os.PathLike):
+        writes.append(os.fsdecode(arguments[0]))
 
 
 def _kept(kind: str, row: dict[str, Any], data: bytes, what: str, error: BaseException) -> str:

@@ -1,6 +1,9 @@
 """A valid file of every kind that the product reads, and what reads it; for `fuzz.py`."""
 
+import contextlib
+import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -66,8 +69,10 @@ def _tables(folder: Path, space: Space) -> dict[str, tuple[Path, Reader]]:
     import zipfile
 
     from latency_tables import LatencyTable
-    from latency_tables.bundle import ImportedResults
+    from latency_tables.bundle import ImportedResults, write_bundle
+    from latency_tables.devices import Device
     from latency_tables.journal import Journal
+    from latency_tables.plan import Plan
     from latency_tables.table import KernelLatency
     from predictors import KernelPredictor
 
@@ -95,15 +100,33 @@ def _tables(folder: Path, space: Space) -> dict[str, tuple[Path, Reader]]:
     machine = {"cpu": "c", "cpu_flags": ["avx"], "accelerator": "", "onnxruntime": "1"}
     rows = [{"digest": "0", "machine": machine}, {"name": "a", "record": {"ms": [0.1]}}]
     lines = "".join(json.dumps(row) + "\n" for row in rows)
+    task = {"name": "a", "kind": "time", "models": [0], "anchors": [], "copies": 1, "tolerance": 1.0,
+            "rounds": [2, 2], "seconds": 0.01, "seed": 0}  # fmt: skip
+    plan = Plan(Device("d"), networks[:1], [task])
     with zipfile.ZipFile(folder / "results.zip", "w", zipfile.ZIP_DEFLATED) as results:
         results.writestr("results.jsonl", lines)
     return {
         "table": (folder / "table.parquet", lambda p: LatencyTable.read(p).predict(networks[0])),
         "kernel models": (folder / "kernels.npz", lambda p: KernelPredictor.read(p).predict(keys[:3])),
         "journal": (journal.path, lambda p: Journal(p, {"device": "d"}, resume=True)),
+        "bundle": (write_bundle(plan, folder / "bundle.zip"), _run_bundle),
         "results, zipped": (folder / "results.zip", ImportedResults),
         "results": (_file(folder / "results.jsonl", lines), ImportedResults),
     }
+
+
+def _run_bundle(path: Path) -> None:
+    """What `python3 BUNDLE.zip` does on a device, which ends in one line too."""
+    from latency_tables import TableError, device_side
+
+    for left in path.parent.glob("bundle.results.*"):
+        left.unlink()
+    sys.argv = [str(path)]
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            device_side.main(sys.argv)
+    except SystemExit as refused:
+        raise TableError(str(refused)) from None
 
 
 def _runs(folder: Path, space: Space) -> dict[str, tuple[Path, Reader]]:
@@ -167,8 +190,6 @@ def _front(space: Space, entries: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _pictures(folder: Path) -> dict[str, tuple[Path, Reader]]:
-    import io
-
     import pyarrow as pa
     import pyarrow.parquet as pq
     from PIL import Image

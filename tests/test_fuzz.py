@@ -6,7 +6,7 @@ from pathlib import Path
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "fuzz.py"
 KINDS = (
     *("architecture", "network", "device", "log", "scores"),
-    *("table", "kernel models", "journal", "results, zipped", "results"),
+    *("table", "kernel models", "journal", "bundle", "results, zipped", "results"),
     *("run", "front", "card", "checkpoint, about", "checkpoint, tree", "checkpoint, index", "checkpoint, data"),
     *("npz", "csv", "picture", "Parquet"),
 )

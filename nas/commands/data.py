@@ -18,7 +18,10 @@ def _group() -> None:
 
 @data.command()
 def check(
-    source: Annotated[Path, typer.Argument(help="A folder of class folders, or a .csv of paths.", metavar="DATA")],
+    source: Annotated[
+        Path,
+        typer.Argument(help="A folder of class folders or of Parquet, a .csv of paths, or a .npz.", metavar="DATA"),
+    ],
     sheet: Annotated[
         Path | None,
         typer.Option("--sheet", help="Also a contact sheet: the first pictures of each class (.png, .jpg)."),

@@ -1,23 +1,28 @@
 """Looking a data set over before training: what cannot be read, of what sizes and kinds the rest is, who is rare."""
 
+import io
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from supernets.data.csv_file import listings
 from supernets.data.errors import DataError
 from supernets.data.folder import class_listings
 from supernets.data.images import Encoded, problem
+from supernets.data.npz import load_npz
+from supernets.data.parquet import parquet_files, parquet_pictures
 
 RARE = 10.0  # a class this many times smaller than the largest is worth a word
 _CAPTION = 14  # px above a row of the contact sheet
+_CHUNK = 1024  # pictures in flight: bounds the memory that encoded bytes take
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What is in a folder or a `.csv` of pictures.
+    """What is in a data set's files.
 
     Attributes:
         classes: Readable pictures of each class, training and test together.
@@ -55,7 +60,7 @@ class Findings:
 
 
 def inspect_pictures(source: Path) -> Findings:
-    """Decodes every picture of a folder of class folders, or of a `.csv`, and reports instead of stopping.
+    """Decodes every picture of a source that `load_dataset` reads, and reports instead of stopping.
 
     Raises:
         DataError: if the source is no such thing.
@@ -63,34 +68,54 @@ def inspect_pictures(source: Path) -> Findings:
     findings = Findings()
     sizes: Counter[str] = Counter()
     modes: Counter[str] = Counter()
-    pictures = list(files_of(source))
+    pictures = pictures_of(source)
     with ThreadPoolExecutor() as pool:
-        looks = pool.map(_look, [path for _, path in pictures])
-        for (name, path), (wrong, size, mode) in zip(pictures, looks, strict=True):
-            findings.classes.setdefault(name, 0)
-            if mode:
-                modes[mode] += 1
-            if wrong:
-                findings.corrupt[str(path)] = wrong
-                continue
-            findings.classes[name] += 1
-            sizes[size] += 1
+        while chunk := list(islice(pictures, _CHUNK)):
+            looks = pool.map(_look, [picture for _, picture in chunk])
+            for (name, picture), (wrong, size, mode) in zip(chunk, looks, strict=True):
+                findings.classes.setdefault(name, 0)
+                if mode:
+                    modes[mode] += 1
+                if wrong:
+                    findings.corrupt[picture.name] = wrong
+                    continue
+                findings.classes[name] += 1
+                sizes[size] += 1
     findings.sizes.update(sizes.most_common())
     findings.modes.update(modes.most_common())
     return findings
 
 
-def files_of(source: Path) -> Iterator[tuple[str, Path]]:
-    """Class and file of every picture.
+def pictures_of(source: Path) -> Iterator[tuple[str, Encoded]]:
+    """Class and content of every picture, read as needed.
 
     Raises:
         DataError: if the source does not exist or is laid out in another way.
     """
     if not source.exists():
-        raise DataError(f"data source {str(source)!r} does not exist: give a folder of class folders, or a .csv.")
-    for listing in class_listings(source) if source.is_dir() else listings(source):
-        for name, files in listing.items():
-            yield from ((name, path) for path in files)
+        raise DataError(f"data source {str(source)!r} does not exist: give a folder, a .csv, or a .npz file.")
+    if source.is_dir() and parquet_files(source):
+        yield from parquet_pictures(source)
+    elif source.suffix.lower() == ".npz":
+        yield from _npz_pictures(source)
+    else:
+        for listing in class_listings(source) if source.is_dir() else listings(source):
+            for name, files in listing.items():
+                yield from ((name, Encoded(str(path), path)) for path in files)
+
+
+def _npz_pictures(path: Path) -> Iterator[tuple[str, Encoded]]:
+    from PIL import Image
+
+    data = load_npz(path)
+    for part, images, labels in (
+        ("train", data.train_images, data.train_labels),
+        ("test", data.test_images, data.test_labels),
+    ):
+        for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+            stream = io.BytesIO()
+            Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(stream, "PPM")
+            yield data.class_names[label], Encoded(f"{path}, {part} picture {i}", stream.getvalue())
 
 
 def contact_sheet(source: Path, out: Path, *, columns: int = 10, cell: int = 64, rows: int = 30) -> None:
@@ -105,29 +130,33 @@ def contact_sheet(source: Path, out: Path, *, columns: int = 10, cell: int = 64,
     """
     from PIL import Image, ImageDraw, ImageOps
 
-    chosen: dict[str, list[Path]] = {}
-    for name, path in files_of(source):
+    chosen: dict[str, list[Encoded]] = {}
+    for name, picture in pictures_of(source):
         row = chosen.setdefault(name, [])
-        if len(row) < columns and problem(Encoded(str(path), path)) is None:
-            row.append(path)
+        if len(row) < columns and problem(picture) is None:
+            row.append(picture)
     shown = list(chosen.items())[:rows]
     sheet = Image.new("RGB", (columns * cell, max(1, len(shown)) * (cell + _CAPTION)), "white")
     draw = ImageDraw.Draw(sheet)
-    for row_index, (name, paths) in enumerate(shown):
+    for row_index, (name, pictures) in enumerate(shown):
         y = row_index * (cell + _CAPTION)
         draw.text((2, y + 1), name, fill="black")
-        for x, path in enumerate(paths):
-            with Image.open(path) as image:
+        for x, picture in enumerate(pictures):
+            with Image.open(_opened(picture)) as image:
                 sheet.paste(ImageOps.fit(image.convert("RGB"), (cell, cell)), (x * cell, y + _CAPTION))
     sheet.save(out)
 
 
-def _look(path: Path) -> tuple[str | None, str, str]:
+def _opened(picture: Encoded) -> Path | io.BytesIO:
+    return io.BytesIO(picture.content) if isinstance(picture.content, bytes) else picture.content
+
+
+def _look(picture: Encoded) -> tuple[str | None, str, str]:
     from PIL import Image
 
-    wrong = problem(Encoded(str(path), path))
+    wrong = problem(picture)
     try:
-        with Image.open(path) as image:
+        with Image.open(_opened(picture)) as image:
             return wrong, f"{image.width} x {image.height}", image.mode
     except Exception as error:  # as in decoding: hostile bytes raise anything
         return wrong or str(error), "", ""

@@ -42,6 +42,18 @@ def parquet_files(root: Path) -> list[Path]:
     return sorted(root.glob("*.parquet")) or sorted(root.glob("data/*.parquet"))
 
 
+def parquet_pictures(root: Path) -> Iterator[tuple[str, Encoded]]:
+    """Class and encoded image of every row of every file, training and test alike; read as needed.
+
+    Raises:
+        DataError: as `load_parquet`, but not for a picture that cannot be decoded.
+    """
+    shards = _shards(parquet_files(root))
+    names = shards.class_names
+    for label, picture in zip(_labels(shards).tolist(), _pictures(shards), strict=True):
+        yield (names[label] if names and label < len(names) else str(label)), picture
+
+
 def load_parquet(
     root: Path, *, size: int | None, test_fraction: float, seed: int, progress: Progress | None = None
 ) -> Dataset:

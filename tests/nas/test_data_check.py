@@ -1,5 +1,6 @@
 """Pictures with everything wrong with them: named, counted, skipped only if asked; a CSV of paths trains alike."""
 
+import io
 import json
 
 import numpy as np
@@ -40,6 +41,25 @@ def test_command_names_the_corrupt_and_draws_a_sheet(pictures, nas, tmp_path):
         assert sheet.size == (640, 2 * 78)
     missing = nas("data", "check", tmp_path / "nowhere")
     assert missing.returncode == 2 and "error: " in missing.stderr
+
+
+def test_archives_and_parquet_are_looked_over_too(tmp_path, rng, nas):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    images, y = rng.integers(0, 255, (6, 8, 8, 1), dtype=np.uint8), np.arange(6) % 2
+    np.savez(tmp_path / "d.npz", x_train=images, y_train=y, x_test=images[:2], y_test=y[:2])
+    found = inspect_pictures(tmp_path / "d.npz")
+    assert found.classes == {"0": 4, "1": 4} and found.sizes == {"8 x 8": 8} and found.modes == {"L": 8}
+    stream = io.BytesIO()
+    Image.fromarray(images[0, ..., 0]).save(stream, "PNG")
+    rows = [{"bytes": content, "path": None} for content in (stream.getvalue(), b"no picture", stream.getvalue())]
+    (tmp_path / "hf").mkdir()
+    pq.write_table(pa.table({"image": rows, "label": [0, 1, 1]}), tmp_path / "hf" / "train-0.parquet")
+    found = inspect_pictures(tmp_path / "hf")
+    assert found.classes == {"0": 1, "1": 1} and [name.rpartition(", ")[2] for name in found.corrupt] == ["row 1"]
+    for source in ("d.npz", "hf"):
+        assert nas("data", "check", tmp_path / source, "--sheet", tmp_path / "sheet.png").returncode == 0
 
 
 def test_corrupt_pictures_are_skipped_only_if_asked(pictures):

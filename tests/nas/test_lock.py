@@ -30,6 +30,17 @@ def test_second_process_is_refused_until_the_first_dies(tmp_path):
         pass
 
 
+def test_parts_of_a_run_are_held_side_by_side_but_not_beside_the_whole(tmp_path):
+    with locked(tmp_path, "nas search", "phone"), locked(tmp_path, "nas search", "server"):
+        with pytest.raises(RunError, match=rf"process {os.getpid()} \(nas search\)"), locked(tmp_path, "nas train"):
+            pass
+        with pytest.raises(RunError, match="nas search"), locked(tmp_path, "nas export", "phone"):
+            pass
+    with locked(tmp_path, "nas train"), pytest.raises(RunError, match="nas train"):  # noqa: SIM117
+        with locked(tmp_path, "nas search", "phone"):
+            pass
+
+
 def test_the_command_says_so_in_one_line(tmp_path, pictures_file, nas):
     with locked(tmp_path / "run", "nas search"):
         done = nas("train", "ofa_mbv3", "--data", pictures_file, "--out", tmp_path / "run")
