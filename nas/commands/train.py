@@ -1,5 +1,6 @@
 """`nas train`: a supernet for a data set."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -142,7 +143,10 @@ def train(
 
 
 def _connect(hosts: str | None) -> None:
-    """Joins the other hosts, if there are any."""
+    """Joins the other hosts, if there are any; to be called before anything else of JAX."""
+    if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
+        # Devices that XLA makes of one CPU share a thread per core: too few for one to compute what another waits for.
+        os.environ.setdefault("PJRT_NPROC", str(_VIRTUAL_THREADS))
     if hosts is None:
         return
     from nas.errors import UserError

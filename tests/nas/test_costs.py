@@ -66,7 +66,8 @@ def test_candidates_leave_out_what_is_taken():
     assert candidates(Y, np.array([np.inf, 5]), 9, taken=[2]).tolist() == [1, 3]
 
 
-@pytest.mark.parametrize("device", ["local-cpu-1t", pytest.param("local-cpu-1t-int8", marks=pytest.mark.slow)])
+@pytest.mark.slow  # docs/pages/guides/objectives.md runs the same commands, but looks at nothing
+@pytest.mark.parametrize("device", ["local-cpu-1t", "local-cpu-1t-int8"])
 def test_search_with_further_objectives(run_folder, tmp_path, nas, device):
     run = tmp_path / "run"
     shutil.copytree(run_folder, run)

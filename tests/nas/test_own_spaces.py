@@ -46,21 +46,14 @@ def test_faulty_files(tmp_path, text, message):
         get_space(NAME, depth=3)
 
 
-def test_from_the_file_to_a_front(tmp_path, nas, pictures_file):
+def test_a_run_keeps_the_file_and_runs_only_what_is_trusted(tmp_path, nas, pictures_file):
     run = tmp_path / "run"
-    train = ["--epochs", 2, "--batch-size", 32, "--validation", 60, "--random-subnets", 1]
+    train = ["--epochs", 1, "--batch-size", 32, "--validation", 60, "--random-subnets", 1]
     done = nas("train", NAME, "--data", pictures_file, "--out", run, *train)
     assert done.returncode == 0, done.stderr
     config = json.loads((run / "config.json").read_text())["space"]
     assert config["file"] == "space.py" and (run / "space.py").read_bytes() == EXAMPLE.read_bytes()
-    for command in (
-        ["profile", run, "--networks", 8],
-        ["search", run, "--evaluations", 8, "--batch", 4, "--measured", 3, "--workers", 1],
-        ["export", run, "--pick", "fastest"],
-        ["describe", run],
-    ):
-        done = nas(*command)
-        assert done.returncode == 0, done.stderr
+    assert nas("describe", run).returncode == 0  # profiling, searching and exporting: docs/pages/guides/own-space.md
 
     # somebody else's run: nothing of it runs before they allow it
     trust_file().unlink()

@@ -32,7 +32,8 @@ print(json.dumps({"losses": [r.loss for r in reports], "devices": len(params["st
 
 
 def losses(folder, root, devices):
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "PYTHONPATH": str(root)}
+    virtual = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "PJRT_NPROC": "16"}  # as `nas train` sets it
+    environment = os.environ | virtual | {"PYTHONPATH": str(root)}
     command = [sys.executable, "-c", CODE, str(folder), str(devices)]
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
