@@ -9,6 +9,8 @@ import typer
 from nas.commands.options import DEFAULT_DEVICE, Json, Seed, SpaceOptions
 from nas.console import emit_json
 
+_VIRTUAL_THREADS = 16
+
 
 def train(
     space: Annotated[str, typer.Argument(help="A search space (see `nas spaces`).", metavar="SPACE")],
