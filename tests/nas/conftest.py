@@ -44,15 +44,20 @@ def pictures_file(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def run_folder(tmp_path_factory, worker_id, pictures_file, nas) -> Path:
-    """A trained, profiled and searched run: made once, a copy for every process of the tests."""
-    if worker_id == "master":
-        return _made(tmp_path_factory.mktemp("runs") / "quarters", pictures_file, nas)
-    made = tmp_path_factory.getbasetemp().parent / "quarters"
+def made_run(tmp_path_factory, worker_id, pictures_file, nas) -> Path:
+    """A trained, profiled and searched run: made once for all processes of the tests, which leave it as it is."""
+    folder = tmp_path_factory.getbasetemp()
+    made = (folder if worker_id == "master" else folder.parent) / "quarters"
     with FileLock(made.with_suffix(".lock")):
         if not made.exists():
             _made(made.with_suffix(".part"), pictures_file, nas).rename(made)
-    return Path(shutil.copytree(made, tmp_path_factory.mktemp("runs") / "quarters"))
+    return made
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory, made_run) -> Path:
+    """A copy of that run for the tests of one file."""
+    return Path(shutil.copytree(made_run, tmp_path_factory.mktemp("runs") / "quarters"))
 
 
 def _made(folder, pictures_file, nas) -> Path:
