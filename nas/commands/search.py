@@ -53,6 +53,10 @@ def search(
     data: Annotated[str, typer.Option("--data", help="Images for --accuracy zero-cost.")] = "fashion-mnist-6k",
     option: SpaceOptions = None,
     storage: Annotated[str | None, typer.Option("--storage", help="Optuna storage URL; SQLite by default.")] = None,
+    export: Annotated[
+        list[str] | None,
+        typer.Option("--export", help="Then export this network, as `nas export --pick`. May be repeated."),
+    ] = None,
     fresh: Annotated[
         bool, typer.Option("--fresh/--resume", help="Forget an earlier search with these settings; or continue it.")
     ] = False,
@@ -69,13 +73,13 @@ def search(
 
     With --accuracy zero-cost nothing is trained: architectures are ranked by zero-cost proxies.
 
-    Example: nas search runs/c10 --device local-cpu-1t --limit-ms 5
+    Example: nas search runs/c10 --device local-cpu-1t --limit-ms 5 --export most_accurate
 
     Example: nas search runs/c10 --objective latency:local-cpu-1t-int8 --at-most params=5e6
     """
     if accuracy == "zero-cost":
-        if objective or at_most:
-            raise UserError("--objective and --at-most need a trained supernet; leave out --accuracy zero-cost.")
+        if objective or at_most or export:
+            raise UserError("--objective, --at-most and --export need a trained supernet, not --accuracy zero-cost.")
         zero_cost(run, device, limit_ms, evaluations, measured, table, data, option or (), seed, json)
         return
     from nas.costs import parse_limits
@@ -100,10 +104,19 @@ def search(
     )
     with locked(Run.open(run).folder, "nas search", part=Path(device).stem):
         document = search_run(run, settings, table)
+    cards = []
+    if export:
+        from nas.commands.export import print_cards
+        from nas.export import export_picks
+
+        with locked(run, "nas search --export", part="export"):
+            cards = export_picks(run, export, document["device"])
     if json:
-        emit_json(document)
+        emit_json(document | ({"exports": cards} if export else {}))
         return
     print_front(document)
+    if export:
+        print_cards(cards)
 
 
 def zero_cost(
