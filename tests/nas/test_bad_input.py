@@ -26,7 +26,7 @@ def nas_on_small_disk(tmp_path):
         beside = beside.format(folder=folder)
         script = f'mount -t tmpfs -o size={size} none {folder}; ({beside}) & exec "$0" -m nas "$@"'
         command = [*alone, script, sys.executable, *(str(a).format(folder=folder) for a in arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=1200)
         done.stderr = done.stderr.replace(str(folder), "{folder}")
         return done
 

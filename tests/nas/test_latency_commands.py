@@ -22,7 +22,7 @@ def tables(tmp_path_factory):
     def call(*arguments):
         command = [sys.executable, "-m", "nas", *map(str, arguments)]
         environment = {**os.environ, "NAS_TABLES": str(folder)}
-        return subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
+        return subprocess.run(command, capture_output=True, text=True, timeout=1200, env=environment)
 
     return folder, call
 
@@ -39,7 +39,7 @@ def profiled(tables):
     done = nas("profile", *SPACE, *FEW, "--device", device, "--bundle", bundle, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["bytes"] == bundle.stat().st_size
-    ran = subprocess.run([sys.executable, str(bundle)], capture_output=True, text=True, timeout=240)
+    ran = subprocess.run([sys.executable, str(bundle)], capture_output=True, text=True, timeout=1200)
     assert ran.returncode == 0, ran.stderr
     done = nas("profile", *SPACE, *FEW, "--device", device, "--import", folder / "b.results.zip", "--json")
     assert done.returncode == 0, done.stderr
