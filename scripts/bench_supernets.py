@@ -384,6 +384,7 @@ def main() -> None:
 
     document = PARTS[options.part](options)
     conditions = {"device": jax.devices()[0].device_kind, "count": jax.device_count(), "jax": jax.__version__}
+    conditions["xla_flags"] = os.environ["XLA_FLAGS"]
     document = {"part": options.part, "conditions": conditions, **document}
     text = json.dumps(document, indent=1, default=float)
     if not options.quick:
