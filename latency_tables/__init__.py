@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from latency_tables.devices import Device, built_in_devices, device_fingerprint, get_device
     from latency_tables.emit import onnx_model, operators_model
-    from latency_tables.errors import DeviceError, MissingKernelError, TableError, WeightsError
-    from latency_tables.int8 import quantize
+    from latency_tables.errors import DeviceError, MissingKernelError, QuantisationError, TableError, WeightsError
+    from latency_tables.int8 import Quantisation, quantize
     from latency_tables.measuring import Anchors, Effort, Latency, measure
     from latency_tables.plan import Executor, LocalExecutor, Plan
     from latency_tables.profiling import profile
@@ -29,6 +29,8 @@ _MODULES = {
     "Plan": "plan",
     "Prediction": "table",
     "Progress": "progress",
+    "Quantisation": "int8",
+    "QuantisationError": "errors",
     "TableError": "errors",
     "WeightsError": "errors",
     "built_in_devices": "devices",
@@ -55,6 +57,8 @@ __all__ = [
     "Plan",
     "Prediction",
     "Progress",
+    "Quantisation",
+    "QuantisationError",
     "TableError",
     "WeightsError",
     "built_in_devices",

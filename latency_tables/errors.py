@@ -15,3 +15,7 @@ class WeightsError(ValueError):
 
 class MissingKernelError(LookupError):
     """A network has kernels that the table did not measure."""
+
+
+class QuantisationError(WeightsError):
+    """A model cannot be quantised as asked, or the calibration images do not fit it."""

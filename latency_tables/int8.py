@@ -1,62 +1,124 @@
-"""Post-training static quantisation to INT8, in ONNX Runtime's two forms: QDQ and QOperator."""
+"""Post-training static quantisation to INT8, in ONNX Runtime's two forms: QDQ and QOperator.
+
+ONNX Runtime's own calibrators and quantisers do the work. They are called one by one rather than
+through `quantize_static`, which passes neither the number of bins on (with its 128, the entropy method
+has a single candidate: the extremes) nor ranges from one quantisation to the next.
+"""
 
 import contextlib
+import io
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from latency_tables.errors import WeightsError
+from latency_tables.errors import QuantisationError
+from latency_tables.trace import node_owners
+from search_spaces import ArchitectureError, Network
 
 if TYPE_CHECKING:
     import onnx
 
 FORMATS = ("QDQ", "QOperator")
+METHODS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}  # ours -> ONNX Runtime's
 _RANGE = (np.float32(-1), np.float32(3))  # of activations, where only the time matters
+_BINS = {"entropy": 512, "percentile": 2048}  # the entropy method's time grows with the square
+_IMAGES = 64  # at once while calibrating
 
 
-def quantize(model: str | Path, images: np.ndarray, path: str | Path, *, form: str = "QDQ") -> Path:
-    """Quantises a model: unsigned 8-bit activations, signed weights of 7 bits with a scale per channel.
+@dataclass(frozen=True)
+class Quantisation:
+    """How a model is quantised: unsigned 8-bit activations, signed weights.
 
     Unsigned activations with signed weights is the pair that the CPU's VNNI instructions
     multiply; the README has it measured against signed ones. The weights keep to 7 bits because
     x86 without VNNI adds two products in 16 bits, which saturate with 8: the outputs of a file that
     is right on one server would be wrong on the next.
 
+    Attributes:
+        form: "QDQ" or "QOperator".
+        method: Ranges of activations: their extremes on the calibration images ("minmax"), the clipped
+            range whose distribution is nearest by Kullback-Leibler divergence ("entropy"), or one that
+            leaves out a share of the values at both ends ("percentile").
+        percentile: Of the values that the last keeps, percent.
+        per_channel: A scale for every output channel of a weight, or one for all of it.
+        weight_bits: 7, or 8 where all devices have VNNI or the like.
+    """
+
+    form: str = "QDQ"
+    method: str = "minmax"
+    percentile: float = 99.99
+    per_channel: bool = True
+    weight_bits: int = 7
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("form", self.form, FORMATS),
+            ("method", self.method, tuple(METHODS)),
+            ("weight_bits", self.weight_bits, (7, 8)),
+        ):
+            if value not in known:
+                raise QuantisationError(f"{name} (={value!r}) must be one of: {', '.join(map(str, known))}.")
+        if not 50 < self.percentile <= 100:
+            raise QuantisationError(f"percentile (={self.percentile:g}) must be above 50 and at most 100.")
+
+
+def quantize(model: str | Path, images: np.ndarray, path: str | Path, how: Quantisation = Quantisation()) -> Path:
+    """Quantises a model.
+
     Args:
         model: An fp32 ONNX file that `onnx_model` made.
-        images: Calibration images `[n, c, h, w]` float32, preprocessed as for inference; activation
-            ranges are their extremes. 100 to 300 are enough.
+        images: Calibration images `[n, c, h, w]` float32, preprocessed as for inference. 100 to 300 are enough.
         path: Where to write.
-        form: "QDQ" or "QOperator".
+        how: Form, method and granularity.
 
     Returns:
         `path`.
 
     Raises:
-        WeightsError: if the images do not have the shape that the model takes.
+        QuantisationError: if the images do not have the shape that the model takes.
     """
-    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+    with calibrated(model, images, how) as write:
+        return write(path)
+
+
+Write = Callable[..., Path]  # (path, operators=None) -> path
+
+
+@contextlib.contextmanager
+def calibrated(model: str | Path, images: np.ndarray, how: Quantisation = Quantisation()) -> Iterator[Write]:
+    """Calibrates a model once, to quantise it, or a few of its operators, as often as wanted.
+
+    Args:
+        model: As for `quantize`.
+        images: As for `quantize`.
+        how: As for `quantize`.
+
+    Yields:
+        `write(path, operators=None)`: quantises the named operators of the network, by default all,
+        writes the file and returns its path.
+    """
+    import onnx
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    path = Path(path)
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder, "prepared.onnx")
-        quant_pre_process(str(model), str(prepared), skip_symbolic_shape=True)
-        quantize_static(
-            str(prepared),
-            str(path),
-            _reader(prepared, np.asarray(images, dtype=np.float32)),
-            quant_format=QuantFormat[form],
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            reduce_range=True,
-        )
-    return path
+        with _quiet():
+            quant_pre_process(str(model), str(prepared), skip_symbolic_shape=True)
+        ranges = _ranges(_any_batch(onnx.load(prepared)), np.asarray(images, dtype=np.float32), how, Path(folder))
+
+        def write(path: str | Path, operators: Sequence[str] | None = None) -> Path:
+            source = onnx.load(prepared)
+            nodes = None if operators is None else _nodes(source, operators)
+            made = _quantised(source, ranges, how, nodes)
+            onnx.save(made, path)
+            return Path(path)
+
+        yield write
 
 
 def quantized_for_timing(model: "onnx.ModelProto", form: str) -> "onnx.ModelProto":
@@ -67,34 +129,94 @@ def quantized_for_timing(model: "onnx.ModelProto", form: str) -> "onnx.ModelProt
         form: "QDQ" or "QOperator".
     """
     import onnx
-    from onnxruntime.quantization import QuantType
     from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData
+
+    prepared = onnx.shape_inference.infer_shapes(_basic_optimised(model))
+    tensors = {name for node in prepared.graph.node for name in node.output}
+    tensors |= {value.name for value in prepared.graph.input}
+    ranges = TensorsData(CalibrationMethod.MinMax, dict.fromkeys(tensors, _RANGE))
+    return _quantised(prepared, ranges, Quantisation(form=form), None)
+
+
+def recorded_network(model: "onnx.ModelProto") -> Network:
+    """The network that a file of ours says it holds.
+
+    Raises:
+        QuantisationError: if it does not say so.
+    """
+    text = next((entry.value for entry in model.metadata_props if entry.key == "network"), "")
+    try:
+        return Network.parse(text).live
+    except ArchitectureError as error:
+        raise QuantisationError(f"The ONNX file does not say which network it holds ({error})") from error
+
+
+def _quantised(
+    prepared: "onnx.ModelProto", ranges: Any, how: Quantisation, nodes: list[str] | None
+) -> "onnx.ModelProto":
+    """A prepared model quantised by given ranges of its tensors; `nodes` are the names of those to quantise."""
+    from onnxruntime.quantization import QuantType
     from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
     from onnxruntime.quantization.quant_utils import QuantizationMode
     from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
-    prepared = onnx.shape_inference.infer_shapes(_basic_optimised(model))
-    tensors = {name for node in prepared.graph.node for name in node.output}
-    tensors |= {value.name for value in prepared.graph.input}
     options = {
-        "per_channel": True,
-        "reduce_range": True,
+        "per_channel": how.per_channel,
+        "reduce_range": how.weight_bits == 7,
         "weight_qType": QuantType.QInt8,
         "activation_qType": QuantType.QUInt8,
-        "tensors_range": TensorsData(CalibrationMethod.MinMax, dict.fromkeys(tensors, _RANGE)),
-        "nodes_to_quantize": [],
+        "tensors_range": ranges,
+        "nodes_to_quantize": nodes or [],
         "nodes_to_exclude": [],
         "op_types_to_quantize": sorted({*QLinearOpsRegistry, *QDQRegistry}),
         "extra_options": {},
     }
     with _quiet():
-        if form == "QDQ":
+        if how.form == "QDQ":
             quantizer = QDQQuantizer(prepared, **options)
         else:
             quantizer = ONNXQuantizer(prepared, mode=QuantizationMode.QLinearOps, static=True, **options)
         quantizer.quantize_model()
     return quantizer.model.model
+
+
+def _ranges(prepared: "onnx.ModelProto", images: np.ndarray, how: Quantisation, folder: Path) -> Any:
+    """Ranges of all tensors by ONNX Runtime's calibrator."""
+    import onnx
+    from onnxruntime.quantization.calibrate import CalibrationMethod, create_calibrator
+    from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
+
+    readers = _readers(prepared, images)
+    onnx.save(prepared, folder / "calibrated.onnx")
+    options: dict[str, Any] = {}
+    if how.method in _BINS:
+        # its percentile is of absolute values unless told otherwise: half the range of a ReLU would be unused
+        options = {"num_bins": _BINS[how.method], "symmetric": False}
+    if how.method == "percentile":
+        options["percentile"] = how.percentile
+    with _quiet():
+        calibrator = create_calibrator(
+            folder / "calibrated.onnx",
+            sorted({*QLinearOpsRegistry, *QDQRegistry}),
+            augmented_model_path=str(folder / "augmented.onnx"),
+            calibrate_method=CalibrationMethod[METHODS[how.method]],
+            extra_options=options,
+        )
+        for reader in readers:
+            calibrator.collect_data(reader)  # all outputs of a call are kept in memory: one batch a call
+        return calibrator.compute_data()
+
+
+def _nodes(prepared: "onnx.ModelProto", operators: Sequence[str]) -> list[str]:
+    """Names of the nodes that compute some operators; nodes without a name get one."""
+    network = recorded_network(prepared)
+    if unknown := sorted(set(operators) - {op.name for op in network}):
+        raise QuantisationError(f"Network {network.name!r} has no operator {unknown[0]!r}.")
+    for i, node in enumerate(prepared.graph.node):
+        node.name = node.name or f"node{i}"
+    owners = node_owners(prepared.SerializeToString(), network)
+    return [node for node, operator in owners.items() if operator in set(operators)]
 
 
 def _basic_optimised(model: "onnx.ModelProto") -> "onnx.ModelProto":
@@ -111,39 +233,43 @@ def _basic_optimised(model: "onnx.ModelProto") -> "onnx.ModelProto":
         return onnx.load(options.optimized_model_filepath)
 
 
-def _reader(model: Path, images: np.ndarray) -> object:
-    """Feeds images to ONNX Runtime's calibration in the model's batches; a rest that fills none is left out."""
-    import onnxruntime
+def _readers(model: "onnx.ModelProto", images: np.ndarray) -> list[Any]:
+    """Readers of one batch each."""
     from onnxruntime.quantization import CalibrationDataReader
 
-    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
-    value = session.get_inputs()[0]
-    shape = tuple(value.shape[1:])
-    if images.shape[1:] != shape:
-        raise WeightsError(f"Calibration images have shape {images.shape[1:]}, the model takes {shape}.")
-    batch = value.shape[0] if isinstance(value.shape[0], int) else min(64, len(images))
-    if len(images) < batch or not len(images):
-        raise WeightsError(f"{len(images)} calibration images do not fill one batch of {batch}.")
+    value = model.graph.input[0]
+    shape = tuple(dimension.dim_value for dimension in value.type.tensor_type.shape.dim[1:])
+    if images.shape[1:] != shape or not len(images):
+        raise QuantisationError(f"Calibration images have shape {images.shape}, the model takes (n, {shape}).")
 
     class Reader(CalibrationDataReader):
-        def __init__(self) -> None:
-            self.batches: Iterator[np.ndarray] = iter(
-                [images[i : i + batch] for i in range(0, len(images) - batch + 1, batch)]
-            )
+        def __init__(self, start: int) -> None:
+            self.batches = iter([{value.name: images[start : start + _IMAGES]}])
 
         def get_next(self) -> dict[str, np.ndarray] | None:
-            images = next(self.batches, None)
-            return None if images is None else {value.name: images}
+            return next(self.batches, None)
 
-    return Reader()
+    return [Reader(start) for start in range(0, len(images), _IMAGES)]
+
+
+def _any_batch(model: "onnx.ModelProto") -> "onnx.ModelProto":
+    """The model for any number of images at once: calibrating one by one takes many times as long."""
+    import onnx
+
+    free = onnx.ModelProto.FromString(model.SerializeToString())
+    for value in (*free.graph.input, *free.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "N"
+    del free.graph.value_info[:]
+    return onnx.shape_inference.infer_shapes(free)
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps the quantiser's advice, which is addressed to its developers, off the user's terminal."""
+    """Keeps the quantiser's advice, which is addressed to its developers, off the user's terminal and stdout."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        yield
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
     finally:
         logging.disable(before)

@@ -42,7 +42,7 @@ def kernel_times(
     """
     if len(networks) != len(profiles):
         raise TableError(f"There are {len(profiles)} profiles of {len(networks)} networks; measure again.")
-    found = [_operator_times(*pair) for pair in zip(networks, profiles, strict=True)]
+    found = [operator_times(*pair) for pair in zip(networks, profiles, strict=True)]
     calls = {len(times) for own in found for times in own.values()}
     if len(calls) != 1 or (count := calls.pop()) % rounds:
         raise TableError(f"The profiles of {networks[0].name!r} are not of {rounds} turns each; measure again.")
@@ -58,7 +58,7 @@ def kernel_times(
     return {key: np.concatenate(times) for key, times in pooled.items()}, typical.tolist()
 
 
-def _operator_times(network: Network, profile: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def operator_times(network: Network, profile: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Milliseconds of every operator in every call: the sum over its nodes.
 
     Nodes that ONNX Runtime left without a name (HardSwish after a matrix product becomes two such)

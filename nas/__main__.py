@@ -12,7 +12,7 @@ from nas.files import explain
 
 def _user_errors() -> tuple[type[BaseException], ...]:
     """Everything that is the user's to mend; imported only when something went wrong."""
-    from latency_tables.errors import DeviceError, MissingKernelError, TableError
+    from latency_tables.errors import DeviceError, MissingKernelError, QuantisationError, TableError
     from nas.errors import UserError
     from search_spaces import ArchitectureError, SpaceError
     from supernets.errors import CheckpointError, DataError, TrainingError
@@ -23,6 +23,7 @@ def _user_errors() -> tuple[type[BaseException], ...]:
         DataError,
         DeviceError,
         MissingKernelError,
+        QuantisationError,
         SpaceError,
         TableError,
         TrainingError,

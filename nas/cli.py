@@ -11,6 +11,7 @@ from nas.commands.export import export
 from nas.commands.listing import devices, spaces
 from nas.commands.measure import measure
 from nas.commands.profile import profile
+from nas.commands.quantize import quantize
 from nas.commands.report import report
 from nas.commands.retrain import evaluate, retrain
 from nas.commands.runs import runs
@@ -36,6 +37,7 @@ for command in (
     train,
     search,
     export,
+    quantize,
     report,
     compare,
     demo,

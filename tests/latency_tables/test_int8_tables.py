@@ -5,7 +5,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from latency_tables import Device, DeviceError, device_side, onnx_model, quantize
+from latency_tables import Device, DeviceError, Quantisation, device_side, onnx_model, quantize
 from latency_tables.timed import INT8_FORMATS, require_half, timed_model
 from latency_tables.trace import kernel_times
 from search_spaces import get_space, reference_network
@@ -27,7 +27,7 @@ def kinds(model, path):
 def test_what_is_timed_is_what_ships(precision, tmp_path, rng):
     onnx.save(onnx_model(NETWORK), tmp_path / "m.onnx")
     images = rng.normal(size=(8, 3, 16, 16)).astype(np.float32)
-    shipped = quantize(tmp_path / "m.onnx", images, tmp_path / "q.onnx", form=INT8_FORMATS[precision])
+    shipped = quantize(tmp_path / "m.onnx", images, tmp_path / "q.onnx", Quantisation(INT8_FORMATS[precision]))
     timed = timed_model(NETWORK, Device("x", precision=precision))
     assert kinds(timed, tmp_path / "a.onnx") == kinds(shipped.read_bytes(), tmp_path / "b.onnx")
     assert "QLinearConv" in kinds(timed, tmp_path / "a.onnx")

@@ -1,0 +1,51 @@
+"""`nas quantize` on an exported file of a run, and on one that lies elsewhere."""
+
+import json
+import shutil
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def exported(nas, run_folder):
+    done = nas("export", run_folder, "--pick", "knee", "--pixels")
+    assert done.returncode == 0, done.stderr
+    return run_folder / "export" / "knee.onnx"
+
+
+def test_quantise_with_the_runs_pictures(nas, exported):
+    done = nas("quantize", exported, "--images", 64, "--each", "--json", "--method", "percentile")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["test_images"] == 120 and document["calibration_images"] == 64
+    assert abs(document["int8"]["accuracy"] - document["fp32"]["accuracy"]) < 5
+    assert document["int8"]["path"].endswith("knee.int8.onnx") and document["same_class"] > 75
+    assert all({"accuracy_change", "sqnr_db"} == row["alone"].keys() for row in document["operators"])
+    report = exported.with_name("knee.int8.report.json")
+    assert json.loads(report.read_text()) == document
+    card = json.loads(exported.with_name("knee.int8.json").read_text())
+    assert card["precision"] == "int8" and card["accuracy"] == document["int8"]["accuracy"]
+    assert exported.with_name("knee.int8.py").is_file()
+
+
+def test_a_file_elsewhere_needs_pictures(nas, exported, tmp_path, pictures_file):
+    copy = shutil.copy(exported, tmp_path / "net.onnx")
+    done = nas("quantize", copy)
+    assert done.returncode == 2 and "add --data" in done.stderr
+    done = nas("quantize", copy, "--data", pictures_file, "--images", 40, "--out", tmp_path / "small.onnx")
+    assert done.returncode == 0 and "still in float" in done.stdout, done.stderr
+    assert (tmp_path / "small.onnx").is_file() and not (tmp_path / "small.json").exists()
+
+
+def test_mistakes_are_one_line(nas, exported, tmp_path):
+    (tmp_path / "x.onnx").write_bytes(b"no model")
+    for arguments, word in (
+        ([tmp_path / "none.onnx"], "There is no file"),
+        ([tmp_path / "x.onnx"], "no ONNX file"),
+        ([exported.with_name("knee.pixels.onnx")], "preprocessing"),
+        ([exported, "--method", "best"], "minmax, entropy, percentile"),
+        ([exported, "--data", "fashion-mnist-6k"], "classes"),
+    ):
+        done = nas("quantize", *arguments)
+        assert done.returncode == 2 and word in done.stderr, done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
