@@ -42,6 +42,8 @@ def differentiable_run(
     validation: int,
     size: int | None,
     skip_corrupt: bool = False,
+    devices: int | None = None,
+    workers: int = 0,
 ) -> dict[str, Any]:
     """Searches (or continues) and writes `search/differentiable.json`; the validation images are kept out.
 
@@ -78,6 +80,8 @@ def differentiable_run(
             config=config,
             latency=latency,
             folder=run.supernet,
+            devices=devices,
+            workers=workers,
         )
         found = search.run(show)
     release_memory()

@@ -46,6 +46,8 @@ class Checkpoints:
             args=ocp.args.Composite(state=ocp.args.StandardSave(state), about=ocp.args.JsonSave(about)),
             force=True,
         )
+        if jax.process_index():
+            return
         write_checksums(self._folder / str(step), self._checksums(step))
         for old in self._folder.glob("sha256-*.json"):
             if not (self._folder / old.stem.removeprefix("sha256-")).is_dir():
@@ -80,7 +82,7 @@ class Checkpoints:
             state = self._manager.restore(step, args=args)["state"]
         except Exception as error:  # noqa: BLE001
             raise CheckpointError(f"Checkpoint {step} is damaged ({_first_line(error)}); {remedy}.") from error
-        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state) if np.asarray(leaf).dtype.kind == "f"):
+        if not all(bool(np.isfinite(leaf).all()) for leaf in jax.tree.leaves(state) if _is_float(leaf)):
             raise CheckpointError(f"Checkpoint {step} holds numbers that are not finite; {remedy}.")
         return state, about
 
@@ -103,6 +105,10 @@ def load_params(folder: Path, space: Space) -> Params:
         raise CheckpointError(f"{str(folder)!r} holds no checkpoint; train first with `nas train`.")
     state = Checkpoints(folder, space).restore()[0]
     return state.get("average") or state["params"]
+
+
+def _is_float(leaf: Any) -> bool:
+    return np.issubdtype(getattr(leaf, "dtype", np.int32), np.floating)
 
 
 def _first_line(error: BaseException) -> str:

@@ -7,6 +7,7 @@ from supernets.errors import TrainingError
 
 Method = Literal["sandwich", "ofa", "single_path", "scratch"]
 METHODS: tuple[str, ...] = get_args(Method)
+SAMPLINGS = {"sandwich": ("uniform", "best", "worst"), "single_path": ("uniform", "fair")}  # others draw nothing else
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,9 @@ class TrainConfig:
         method: See above.
         divergence: What the sandwich rule's subnets learn by from the largest: cross entropy ("ce"), or
             AlphaNet's adaptive alpha-divergence ("alpha").
-        sampling: How the sandwich rule draws random subnets: "uniform", or AttentiveNAS's "best" or "worst" of
-            three of similar MACs, by their loss on the batch.
+        sampling: How random subnets are drawn: "uniform"; for the sandwich rule AttentiveNAS's "best" or "worst" of
+            three of similar MACs, by their loss on the batch; for "single_path" FairNAS's "fair": every choice of
+            a gene equally often in a step (Chu et al., ICCV 2021).
         distill: Weight of the teacher beside the labels, for "ofa" and retraining.
         precision: "fp32", or "bf16" for activations and products.
         randaugment: Magnitude of RandAugment, 0 (off) to 10.
@@ -46,6 +48,7 @@ class TrainConfig:
         cutmix: Of CutMix's; with both, each batch takes either.
         ema: Decay of an average of the weights, which is what is used then; 0 for none.
         arch: Text of the network for "scratch".
+        schedule: "cosine", or "exponential" with a constant ending at 5 % of the rate (BigNAS).
     """
 
     epochs: int = 30
@@ -64,7 +67,7 @@ class TrainConfig:
     checkpoint_seconds: float = 60.0
     method: Method = "sandwich"
     divergence: Literal["ce", "alpha"] = "ce"
-    sampling: Literal["uniform", "best", "worst"] = "uniform"
+    sampling: Literal["uniform", "best", "worst", "fair"] = "uniform"
     distill: float = 1.0
     precision: Literal["fp32", "bf16"] = "fp32"
     randaugment: float = 0.0
@@ -72,6 +75,7 @@ class TrainConfig:
     cutmix: float = 0.0
     ema: float = 0.0
     arch: str = ""
+    schedule: Literal["cosine", "exponential"] = "cosine"
 
     def __post_init__(self) -> None:
         for name, value, least in (
@@ -91,8 +95,9 @@ class TrainConfig:
         for name, given, known in (
             ("method", self.method, METHODS),
             ("divergence", self.divergence, ("ce", "alpha")),
-            ("sampling", self.sampling, ("uniform", "best", "worst")),
+            ("sampling", self.sampling, SAMPLINGS.get(self.method, ("uniform",))),
             ("precision", self.precision, ("fp32", "bf16")),
+            ("schedule", self.schedule, ("cosine", "exponential") if self.method != "ofa" else ("cosine",)),
         ):
             if given not in known:
                 raise TrainingError(f"{name} (={given!r}) must be one of: {', '.join(known)}.")

@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -24,14 +24,16 @@ from supernets.architecture import (
     softmax,
     through_softmax,
 )
+from supernets.batches import Images, batches
 from supernets.chain import forward, gradient
 from supernets.checkpoint import Checkpoints
 from supernets.errors import TrainingError
-from supernets.images import augment
+from supernets.inputs import Recipe, figures, make_batch
 from supernets.interrupt import interruptible
 from supernets.logs import EventFile
 from supernets.mixed import gates, mixture, plan
 from supernets.params import Array, Params
+from supernets.placement import Placement
 from supernets.search_config import SearchConfig
 from supernets.shared import init_shared
 from supernets.training import OnStep, StepReport
@@ -62,19 +64,21 @@ class Differentiable:
 
     Args:
         space: Of layer choices.
-        images: Training images uint8 `[n, h, w, c]`; a share of them trains the distribution only.
+        images: Training images uint8 `[n, h, w, c]`, or pictures; a share of them trains the distribution only.
         labels: Their classes.
         mean: Of every channel, for pixels in 0..1.
         std: Likewise.
         config: How to search.
         latency: From a latency table.
         folder: For checkpoints and TensorBoard's events.
+        devices: How many to divide batches over; one by default.
+        workers: Processes that decode pictures; 0 for threads of this one.
     """
 
     def __init__(
         self,
         space: ChoiceSpace,
-        images: np.ndarray,
+        images: Images,
         labels: np.ndarray,
         *,
         mean: np.ndarray,
@@ -82,44 +86,66 @@ class Differentiable:
         config: SearchConfig,
         latency: LatencyModel,
         folder: Path,
+        devices: int | None = None,
+        workers: int = 0,
     ) -> None:
         self.space, self.config, self.latency, self.plan = space, config, latency, plan(space)
-        self.mean, self.std, self.images, self.labels = mean, std, images, labels
-        order = np.random.default_rng([config.weights.seed, 2]).permutation(len(images))
+        weights = config.weights
+        order = np.random.default_rng([weights.seed, 2]).permutation(len(images))
         held = round(config.arch_share * len(images))
         self.parts = {"weight": order[held:], "arch": order[:held]}
-        if min(map(len, self.parts.values())) < config.weights.batch_size:
+        if min(map(len, self.parts.values())) < weights.batch_size:
             raise TrainingError(
-                f"batch_size (={config.weights.batch_size}) must not exceed either part of the {len(images)} images, "
+                f"batch_size (={weights.batch_size}) must not exceed either part of the {len(images)} images, "
                 f"{len(order) - held} for weights and {held} for the distribution."
             )
+        self.place = Placement(weights.batch_size, devices)
+        about = {"batch_size": weights.batch_size, "seed": weights.seed, "place": self.place, "workers": workers}
+        self.batches = {
+            kind: batches(_some(images, rows), labels[rows], tag=10 + tag, **about)  # type: ignore[arg-type]
+            for tag, (kind, rows) in enumerate(self.parts.items())
+        }
+        recipe = Recipe.of(weights, mean, std, crops=not isinstance(images, np.ndarray))
+        self.recipes = {"weight": recipe, "arch": replace(recipe, label_smoothing=0.0)}
         self.events = self._events()
-        self.update = Update(config.weights, sum(kind == "weight" for kind, _, _ in self.events))
+        self.update = Update(weights, sum(kind == "weight" for kind, _, _ in self.events), self._rate())
         self.adam = Adam(
             config.arch_rate, *(_PROXYLESS_ADAM if config.method == "proxyless" else _FBNET_ADAM), config.arch_decay
         )
-        self.state = self.update.fresh(config.weights, init_shared(space, config.weights.seed))
-        rng = np.random.default_rng([config.weights.seed, 3])
+        self.state = self.place.everywhere(self.update.fresh(weights, init_shared(space, weights.seed)))
+        rng = np.random.default_rng([weights.seed, 3])
         self.alphas: Layers = [rng.normal(0, 1e-3, size=int(c)) for c in space.cardinality]
         self.m, self.v = [0 * a for a in self.alphas], [0 * a for a in self.alphas]
-        self.step, self.updates, self.baseline = 0, 0, 0.0
+        self.step, self.updates, self.baseline = 0, 0, float("nan")
+        self.smooth = float("nan")
         self.folder, self.checkpoints = folder, Checkpoints(folder, space)
 
     def _events(self) -> list[tuple[str, int, int]]:
-        """(kind, epoch, batch of its part) of every step."""
+        """(kind, epoch, how many of this kind before) of every step."""
         config, batch = self.config, self.config.weights.batch_size
         weights, archs = (len(self.parts[kind]) // batch for kind in ("weight", "arch"))
         events, warm, j = [], config.weights.warm_epochs, 0
         for epoch in range(config.weights.epochs):
             for i in range(weights):
-                events.append(("weight", epoch, i))
+                events.append(("weight", epoch, epoch * weights + i))
                 # the distribution rests in the first epoch after the warm-up
                 if config.method == "proxyless" and epoch > warm and (i + 1) % config.arch_every == 0:
-                    events.append(("arch", epoch, j % archs))
+                    events.append(("arch", epoch, j))
                     j += 1
             if config.method == "fbnet" and epoch >= warm:
-                events += [("arch", epoch, i) for i in range(archs)]
+                events += [("arch", epoch, j + i) for i in range(archs)]
+                j += archs
         return events
+
+    def _rate(self) -> optax.Schedule | None:
+        """ProxylessNAS's rate: a cosine over the warm-up, another from half of it over the search."""
+        config = self.config.weights
+        warm = sum(kind == "weight" and epoch < config.warm_epochs for kind, epoch, _ in self.events)
+        rest = sum(kind == "weight" for kind, _, _ in self.events) - warm
+        if self.config.method != "proxyless" or not warm or not rest:
+            return None
+        halves = [optax.cosine_decay_schedule(config.peak_lr / part, n) for part, n in ((1, warm), (2, rest))]
+        return optax.join_schedules(halves, [warm])
 
     def run(self, on_step: OnStep | None = None) -> Found:
         """Searches to the end, from the newest checkpoint in the folder if there is one.
@@ -129,33 +155,64 @@ class Differentiable:
         """
         if self.checkpoints.latest is not None:
             self._resume()
-        saved, smooth, log = time.monotonic(), float("nan"), EventFile(self.folder)
+        try:
+            self._run(on_step)
+        finally:
+            for source in self.batches.values():
+                source.close()
+        if self.checkpoints.latest != len(self.events):
+            self._save()
+        return Found(self.state.params, self.alphas, self.expected_ms)
+
+    def _run(self, on_step: OnStep | None) -> None:
+        saved, log = time.monotonic(), EventFile(self.folder, self.step)
+        pending: list[tuple[int, Array, float]] = []  # a weight step is read when the next one is under way
         with interruptible() as interrupted:
             while self.step < len(self.events):
                 if interrupted():
+                    self._settle(pending, log, on_step)
                     self._save()
                     raise KeyboardInterrupt
                 kind, epoch, index = self.events[self.step]
                 rng = np.random.default_rng([self.config.weights.seed, 1, self.step])
-                images, target, labels = self._batch(kind, epoch, index)
-                steps: dict[str, Callable[..., tuple[float, Array]]] = {"weight": self._weights, "arch": self._arch}
-                loss, logits = steps[kind](images, target, labels, epoch, rng)
-                if not np.isfinite(loss):
-                    raise TrainingError(f"The loss is {loss} at step {self.step + 1}; train with a smaller --lr.")
+                raw, labels = self.batches[kind](index)
+                batch = make_batch(
+                    raw,
+                    labels,
+                    np.uint32(self.step),
+                    recipe=self.recipes[kind],
+                    size=self.space.spec.image_size,
+                    classes=self.space.spec.num_classes,
+                    features=1,
+                    sharding=self.place.divided,
+                )
+                steps: dict[str, Callable[..., tuple[Array | float, Array]]] = {
+                    "weight": self._weights,
+                    "arch": self._arch,
+                }
+                loss, logits = steps[kind](batch.images, batch.target, labels, epoch, rng)
                 self.step += 1
-                smooth = loss if np.isnan(smooth) else 0.95 * smooth + 0.05 * loss
-                accuracy = 100 * float((np.asarray(logits).argmax(axis=1) == labels).mean())
-                if kind == "arch":
-                    log.scalars(self.step, {"loss": loss, "expected_ms": self.expected_ms})
-                if on_step:
-                    on_step(StepReport(self.step, len(self.events), smooth, accuracy))
+                seen = figures(jnp.float32(loss), logits, labels, sharding=self.place.whole)
+                self._settle(pending, log, on_step)
+                pending.append((self.step, seen, self.expected_ms if kind == "arch" else float("nan")))
                 if time.monotonic() - saved > self.config.weights.checkpoint_seconds:
+                    self._settle(pending, log, on_step)
                     self._save()
                     saved = time.monotonic()
+            self._settle(pending, log, on_step)
         log.close()
-        if self.checkpoints.latest != len(self.events):
-            self._save()
-        return Found(self.state.params, self.alphas, self.expected_ms)
+
+    def _settle(self, pending: list[tuple[int, Array, float]], log: EventFile, on_step: OnStep | None) -> None:
+        for step, seen, expected in pending:
+            loss, accuracy = (float(x) for x in np.asarray(seen))
+            if not np.isfinite(loss):
+                raise TrainingError(f"The loss is {loss} at step {step}; train with a smaller --lr.")
+            self.smooth = loss if np.isnan(self.smooth) else 0.95 * self.smooth + 0.05 * loss
+            if not np.isnan(expected):
+                log.scalars(step, {"loss": loss, "expected_ms": expected})
+            if on_step:
+                on_step(StepReport(step, len(self.events), self.smooth, accuracy, last=loss))
+        pending.clear()
 
     @property
     def expected_ms(self) -> float:
@@ -165,24 +222,23 @@ class Differentiable:
     # -- steps ---------------------------------------------------------------------------------
 
     def _weights(
-        self, images: Array, target: Array, labels: np.ndarray, epoch: int, rng: np.random.Generator
-    ) -> tuple[float, Array]:
+        self, images: Array, target: Array, labels: Array, epoch: int, rng: np.random.Generator
+    ) -> tuple[Array | float, Array]:
         del labels
         params, zeros = self.state.params, self.update.zeros(self.state.params)
         if self.config.method == "proxyless":
             path = self._path(rng)
-            ones = jnp.ones((len(images), self.plan.head.operators[-1].in_channels))  # type: ignore[attr-defined]
-            found = gradient(params, zeros, self.space.network(path), images, target, ones)
+            found = gradient(params, zeros, self.space.network(path), images, target, self._kept)
             self.state = self.update.run(self.state, found.total, 1.0)
-            return float(found.loss), found.logits
+            return found.loss, found.logits
         mixing = self._mixing(epoch, rng)
         factor, _ = self._product(0.0, self.latency.expected_ms(mixing))
-        mixed = mixture(params, zeros, self.plan, mixing, images, factor * target)
+        mixed = mixture(params, zeros, self.plan, mixing, images, jnp.float32(factor) * target)
         self.state = self.update.run(self.state, mixed.total, 1.0)
         return mixed.loss, mixed.logits
 
     def _arch(
-        self, images: Array, target: Array, labels: np.ndarray, epoch: int, rng: np.random.Generator
+        self, images: Array, target: Array, labels: Array, epoch: int, rng: np.random.Generator
     ) -> tuple[float, Array]:
         params, config = self.state.params, self.config
         if config.method == "fbnet":
@@ -229,27 +285,32 @@ class Differentiable:
         self.alphas = [a if rests else rescaled(a, b, pair) for a, b, pair, rests in moved]
         return value, found.logits
 
-    def _reinforce(
-        self, images: Array, target: Array, labels: np.ndarray, rng: np.random.Generator
-    ) -> tuple[float, Array]:
+    def _reinforce(self, images: Array, target: Array, labels: Array, rng: np.random.Generator) -> tuple[float, Array]:
         """R = accuracy (reference / latency)^power; the baseline takes 0.99 of each new mean."""
         del target
         config, paths, rewards = self.config, [], []
         for _ in range(config.reinforce_batch):
             path = self._path(rng)
             logits = forward(self.state.params, self.space.network(path), images)
-            accuracy = float((np.asarray(logits).argmax(axis=1) == labels).mean())
+            accuracy = float((logits.argmax(axis=1) == labels).mean())
             paths.append(path)
             rewards.append(accuracy * (config.reference_ms / self.latency.of(path)) ** config.reinforce_power)
-        self.baseline += 0.99 * (float(np.mean(rewards)) - self.baseline)
+        mean = float(np.mean(rewards))
+        self.baseline = mean if np.isnan(self.baseline) else self.baseline + 0.99 * (mean - self.baseline)
         gradients = [np.zeros_like(a) for a in self.alphas]
         for path, reward in zip(paths, rewards, strict=True):
             for i, k in enumerate(path):  # of -(R - baseline) log p(path)
                 gradients[i] += (reward - self.baseline) * (softmax(self.alphas[i]) - np.eye(len(gradients[i]))[k])
         self._move([g / len(paths) for g in gradients])
-        return float(-np.mean(rewards)), logits
+        return -mean, logits
 
     # -- parts ---------------------------------------------------------------------------------
+
+    @cached_property
+    def _kept(self) -> Array:
+        """Nothing is dropped before the classifier."""
+        ones = np.ones((self.config.weights.batch_size, self.plan.head.operators[-1].in_channels), np.float32)  # type: ignore[attr-defined]
+        return self.place.batch(jnp.asarray(ones))
 
     def _path(self, rng: np.random.Generator) -> Architecture:
         return tuple(int(rng.choice(len(a), p=softmax(a))) for a in self.alphas)
@@ -278,18 +339,6 @@ class Differentiable:
         moved = [self.adam(a, g, m, v, self.updates) for a, g, m, v in parts]
         self.alphas, self.m, self.v = ([part[i] for part in moved] for i in range(3))
 
-    def _batch(self, kind: str, epoch: int, index: int) -> tuple[Array, Array, np.ndarray]:
-        config, part = self.config.weights, self.parts[kind]
-        order = np.random.default_rng([config.seed, 0 if kind == "weight" else 4, epoch]).permutation(part)
-        chosen = order[index * config.batch_size : (index + 1) * config.batch_size]
-        key = jax.random.fold_in(jax.random.key(config.seed), self.step)
-        size, labels = self.space.spec.image_size, self.labels[chosen]
-        x = augment(self.images[chosen], self.mean, self.std, key, size=size, shift=config.shift, flip=config.flip)
-        target = jax.nn.one_hot(labels, self.space.spec.num_classes)
-        if kind == "weight":
-            target = optax.smooth_labels(target, config.label_smoothing)
-        return x.astype(jnp.bfloat16) if config.precision == "bf16" else x, target, labels
-
     def _save(self) -> None:
         numbers = {name: [a.tolist() for a in getattr(self, name)] for name in ("alphas", "m", "v")}
         about: dict[str, Any] = {
@@ -297,6 +346,7 @@ class Differentiable:
             "step": self.step,
             "updates": self.updates,
             "baseline": self.baseline,
+            "smooth": self.smooth,
         }
         self.checkpoints.save(self.step, self.state.saved(), about | numbers)
 
@@ -305,8 +355,13 @@ class Differentiable:
         if about["config"] != asdict(self.config):
             changed = next(k for k, v in asdict(self.config).items() if about["config"].get(k) != v)
             raise TrainingError(f"The checkpoint was searched with another {changed}; use the same options or --out.")
-        self.state = self.state._replace(**saved)
-        for name in ("step", "updates", "baseline"):
-            setattr(self, name, about[name])
+        self.state = self.place.everywhere(self.state._replace(**saved))
+        for name in ("step", "updates", "baseline", "smooth"):
+            setattr(self, name, about.get(name, float("nan")))
         for name in ("alphas", "m", "v"):
             setattr(self, name, [np.array(a) for a in about[name]])
+
+
+def _some(images: Images, rows: np.ndarray) -> Images:
+    """Some images; pictures stay undecoded."""
+    return images[rows] if isinstance(images, np.ndarray) else images.subset(rows)

@@ -46,7 +46,7 @@ class Draws:
         last = sample.operators[-1]
         assert isinstance(last, Linear)
         self.classes, self.features = last.out_channels, last.in_channels
-        if config.sampling != "uniform":
+        if config.sampling in ("best", "worst"):
             self._attentive = AttentiveSampler(space, config.sampling)
 
     def init(self) -> Params:
@@ -78,7 +78,8 @@ class Draws:
             phase = schedule.phase_at(self.phases, step).phase
             rows = list(schedule.draw(space, phase, rng)) if phase.subnets else rows
         elif config.method == "single_path":
-            rows = list(space.sample(rng, max(1, config.random_subnets)))
+            n = max(1, config.random_subnets)
+            rows = list(fair(space, rng, n) if config.sampling == "fair" else space.sample(rng, n))
         elif config.method == "sandwich" and step >= self.warm:
             rows += [np.zeros_like(largest), *space.sample(rng, config.random_subnets)]
         column = self._column
@@ -96,7 +97,7 @@ class Draws:
         if config.method == "scratch":
             return [Draw(self._scratch, "teacher" if self.taught else "label", dropout=True)]
         rng, rows, resolution = self._choice(step)
-        if config.method == "sandwich" and config.sampling != "uniform" and len(rows) > 2:
+        if config.method == "sandwich" and config.sampling in ("best", "worst") and len(rows) > 2:
             fixed = {} if self._column is None else {self._column: resolution}
             loss = batch_loss(state.params, batch)
             rows[2:] = self._attentive(rng, len(rows) - 2, fixed, loss)
@@ -132,6 +133,12 @@ class Draws:
         if state.teacher:
             return state
         return state._replace(teacher=jax.tree.map(jnp.copy, state.params))
+
+
+def fair(space: Space, rng: np.random.Generator, n: int) -> np.ndarray:
+    """`n` genotypes `[n, genes]` that share every gene's choices out evenly, in an order of its own for each gene."""
+    columns = [np.resize(rng.permutation(int(c)), n) for c in space.cardinality]
+    return np.stack([rng.permutation(column) for column in columns], axis=1)
 
 
 def _sorted(state: TrainState, space: MBConvSpace, trained: int = 1) -> TrainState:

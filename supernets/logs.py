@@ -52,12 +52,15 @@ class EventFile:
 
     Args:
         folder: Gets a new file; earlier ones stay, TensorBoard joins them.
+        step: Where this part begins: what earlier files say of later steps is told to be forgotten.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, step: int = 0) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._file: IO[bytes] = (folder / f"events.out.tfevents.{time.time_ns()}.nas").open("ab")
         self._write(_bytes(3, b"brain.Event:2"))
+        if step:  # SessionLog.START
+            self._write(_varint(2 << 3) + _varint(step) + _bytes(7, _varint(1 << 3) + _varint(1)))
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Adds figures of a step."""
@@ -85,3 +88,18 @@ def record(path: Path, row: Mapping[str, object]) -> None:
         if new:
             writer.writerow(row)
         writer.writerow(row.values())
+
+
+def forget_after(path: Path, step: int) -> None:
+    """Takes out of a CSV file the rows of steps after this one: they come again when a training is resumed."""
+    if not path.exists():
+        return
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    kept = [row for row in rows if row.get("step") and int(row["step"]) <= step]
+    if len(kept) < len(rows):
+        beside = path.with_name(f".{path.name}.tmp")
+        beside.unlink(missing_ok=True)
+        for row in kept:
+            record(beside, row)
+        beside.replace(path) if kept else path.unlink()

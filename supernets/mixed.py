@@ -76,7 +76,7 @@ def gates(
         x = x if link is None else _apply(link.weights(params, owned), x, {}, link.operators)
         inputs.append(x)
     loss, g, logits = _head_only(p.head.weights(params, owned), x, target, p.head.operators)
-    found: list[np.ndarray] = []
+    found: list[list[Array | float]] = []
     for i in range(len(p.layers))[::-1]:
         layer, x = p.layers[i], inputs[i]
         own: list[Array | float] = [0.0] * len(layer)
@@ -84,12 +84,14 @@ def gates(
             link = layer[j]
             if link is not None:
                 own[j] = _gate(link.weights(params, owned), x, g, link.operators, p.keeps_shape[i])
-        found.append(np.array(own, np.float64))
+        found.append(own)
         link = layer[path[i]]
         if link is not None and i > 0:
             g = _input_gradient(link.weights(params, owned), x, g, link.operators)
         inputs.pop()
-    return Gates(found[::-1], float(loss), logits)
+    # read at the end, all at once: the device does not wait for the host between layers
+    numbers = jax.device_get((found[::-1], loss))
+    return Gates([np.array(own, np.float64) for own in numbers[0]], float(numbers[1]), logits)
 
 
 class Mixture(NamedTuple):
@@ -119,9 +121,9 @@ def mixture(
     inputs = [x]
     for layer, m in zip(p.layers, mixing, strict=True):
         y = None
-        for link, share in zip(layer, m, strict=True):
+        for link, weight in zip(layer, m, strict=True):
             o = x if link is None else _apply(link.weights(params, owned), x, {}, link.operators)
-            y = _add_scaled(y, o, jnp.float32(share))
+            y = _add_scaled(y, o, np.float32(weight))
         x = y if y is not None else x
         inputs.append(x)
     ones = jnp.ones((len(images), p.head.operators[-1].in_channels))  # type: ignore[attr-defined]
@@ -131,27 +133,28 @@ def mixture(
     )
     found.update(sums)
     inputs.pop()
-    gradients: list[np.ndarray] = []
+    gradients: list[list[Array]] = []
     for i in range(len(p.layers))[::-1]:
-        x, dx, own = inputs.pop(), None, []
+        x, dx, own = inputs.pop(), None, list[Array]()
         for link, share in zip(p.layers[i], mixing[i], strict=True):
-            m = jnp.float32(share)
+            weight = np.float32(share)
             if link is None:
                 own.append(jnp.vdot(g, x))
-                dx = _add_scaled(dx, g, m)
+                dx = _add_scaled(dx, g, weight)
                 continue
             weights = link.weights(params, owned)
-            sums, part, dot = _pull(link.weights(found, owned), weights, x, g, m, link.operators)
+            sums, part, dot = _pull(link.weights(found, owned), weights, x, g, weight, link.operators)
             found.update({link.prefix + name: value for name, value in sums.items()})
             own.append(dot)
-            dx = _add_scaled(dx, part, jnp.float32(1))
-        gradients.append(np.array(own, np.float64))
+            dx = _add_scaled(dx, part, np.float32(1))
+        gradients.append(own)
         assert dx is not None
         g = dx
     weights = p.first.weights(params, owned)
-    sums, _, _ = _pull(p.first.weights(found, owned), weights, images, g, jnp.float32(1), p.first.operators)
+    sums, _, _ = _pull(p.first.weights(found, owned), weights, images, g, np.float32(1), p.first.operators)
     found.update(sums)
-    return Mixture(found, gradients[::-1], float(loss), logits)
+    numbers = jax.device_get((gradients[::-1], loss))
+    return Mixture(found, [np.array(own, np.float64) for own in numbers[0]], float(numbers[1]), logits)
 
 
 # -- programs ----------------------------------------------------------------------------------
@@ -180,7 +183,7 @@ def _input_gradient(weights: Params, x: Array, g: Array, operators: Operators) -
 
 @partial(jax.jit, static_argnames="operators", donate_argnums=0)
 def _pull(
-    total: Params, weights: Params, x: Array, g: Array, m: Array, operators: Operators
+    total: Params, weights: Params, x: Array, g: Array, m: Array | np.float32, operators: Operators
 ) -> tuple[Params, Array, Array]:
     """Sums with a block's own gradients, scaled by m; m times the gradient of its input; <g, o(x)>."""
     o, pullback = jax.vjp(lambda w, x: _run(w, x, operators, {}), weights, x)
@@ -190,6 +193,6 @@ def _pull(
 
 
 @jax.jit
-def _add_scaled(y: Array | None, o: Array, m: Array) -> Array:
+def _add_scaled(y: Array | None, o: Array, m: Array | np.float32) -> Array:
     scaled = (m * o).astype(o.dtype)
     return scaled if y is None else y + scaled

@@ -1,5 +1,6 @@
 """Where arrays live: one device, all devices of this host, or those of several hosts."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -10,6 +11,8 @@ from supernets.errors import TrainingError
 
 Array = jax.Array
 
+_AGREE = 20  # steps between which hosts ask each other; each question waits for the slowest
+
 
 class Placement:
     """Batches are divided over the devices, everything else is on all of them.
@@ -19,45 +22,83 @@ class Placement:
 
     Args:
         batch_size: Of the whole batch, over all hosts.
-        devices: How many to use; None for all where they divide the batch.
+        devices: How many to use; None for one, or over several hosts for all of them.
+
+    Attributes:
+        count: How many devices are used.
+        host: Which host this is, from 0.
+        hosts: How many there are.
+        divided: Sharding of a batch over its first axis; None on one device.
+        whole: Sharding of what is on every device; None on one device.
     """
 
     def __init__(self, batch_size: int, devices: int | None = None) -> None:
-        count = devices or jax.device_count()
+        self.host, self.hosts = jax.process_index(), jax.process_count()
+        count = devices or (jax.device_count() if self.hosts > 1 else 1)
         if count > jax.device_count():
             raise TrainingError(f"devices (={count}) must not exceed the {jax.device_count()} that JAX sees.")
+        if self.hosts > 1 and count != jax.device_count():
+            raise TrainingError(
+                f"devices (={count}) must be all {jax.device_count()} of the {self.hosts} hosts; leave it out."
+            )
         if batch_size % count:
             raise TrainingError(f"batch_size (={batch_size}) must be a multiple of the {count} devices.")
         self.count = count
-        self._batch = self._all = None
+        self.divided = self.whole = None
         if count > 1:
             mesh = Mesh(np.array(jax.devices()[:count]), ("batch",))
-            self._batch = NamedSharding(mesh, PartitionSpec("batch"))
-            self._all = NamedSharding(mesh, PartitionSpec())
+            self.divided = NamedSharding(mesh, PartitionSpec("batch"))
+            self.whole = NamedSharding(mesh, PartitionSpec())
 
     def batch(self, array: Any) -> Any:
         """An array whose first axis is divided over the devices; every host passes the whole batch."""
-        if self._batch is None:
-            return array
-        value = np.asarray(array)
-        return jax.make_array_from_callback(value.shape, self._batch, lambda index: value[index])
+        return array if self.divided is None else _spread(array, self.divided)
+
+    def part(self, array: np.ndarray) -> Array:
+        """A batch of which every host passes its own part only, in the order of the hosts."""
+        if self.divided is None:
+            return jax.device_put(array)
+        return jax.make_array_from_process_local_data(self.divided, array)
 
     def everywhere(self, tree: Any) -> Any:
-        """A tree of arrays on every device."""
-        return tree if self._all is None else jax.device_put(tree, self._all)
+        """A tree of arrays on every device; every host passes the same."""
+        if self.whole is None:
+            return tree
+        if self.hosts == 1:
+            return jax.device_put(tree, self.whole)
+        return jax.tree.map(partial(_spread, sharding=self.whole), tree)
+
+    def agreed(self, step: int, wish: bool) -> bool:
+        """Whether any host wishes it: several hosts must save, or stop, at the same step. Asked every few steps."""
+        if self.hosts == 1:
+            return wish
+        if step % _AGREE:
+            return False
+        from jax.experimental.multihost_utils import process_allgather
+
+        return bool(np.any(process_allgather(np.array(wish))))
 
 
-def connect(address: str | None, hosts: int | None = None, host: int | None = None) -> None:
+def _spread(array: Any, sharding: NamedSharding) -> Any:
+    if isinstance(array, jax.Array) and not array.is_fully_addressable:
+        return array  # made over all hosts already
+    value = np.asarray(array)
+    return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
+
+
+def connect(address: str, hosts: int | None = None, host: int | None = None) -> int:
     """Joins a training over several hosts; to be called before anything else of JAX.
 
     Args:
-        address: host:port of the first one, or "auto" on a cluster that JAX knows; None for a single host.
+        address: host:port of the first one, or "auto" on a cluster that JAX knows.
         hosts: How many there are.
         host: Which this is, from 0.
+
+    Returns:
+        Which this is.
     """
-    if address is None:
-        return
     if address == "auto":
         jax.distributed.initialize()
     else:
         jax.distributed.initialize(coordinator_address=address, num_processes=hosts, process_id=host)
+    return jax.process_index()

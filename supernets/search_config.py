@@ -1,6 +1,6 @@
 """How a differentiable search is run, as data."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from supernets.config import TrainConfig
@@ -64,6 +64,51 @@ class SearchConfig:
             raise TrainingError(f"arch_every (={self.arch_every}) and reinforce_batch must be at least 1.")
 
 
-def fbnet_config(weights: TrainConfig, reference_ms: float = 1.0) -> SearchConfig:
-    """FBNet's own numbers: Adam 0.01, decay 5e-4, beta 0.6, temperature 5 exp(-0.045 epoch)."""
-    return SearchConfig("fbnet", weights, reference_ms, alpha=0.2, beta=0.6, arch_rate=0.01, arch_decay=5e-4)
+_FBNET_EPOCHS = 90
+_TRAVEL = 30.0  # rate times updates at the least: how far Adam can move a logit in all
+
+
+def _arch_rate(published: float, updates: int | None) -> float:
+    """The published rate, or a larger one where there are too few updates for a distribution to settle with it.
+
+    Adam moves a logit by at most about its rate an update. The papers' searches on ImageNet made some 10^5 updates.
+    """
+    return max(published, _TRAVEL / updates) if updates else published
+
+
+def proxyless_config(
+    weights: TrainConfig,
+    reference_ms: float,
+    *,
+    updates: int | None = None,
+    gradient: Literal["full_v2", "two", "reinforce"] = "full_v2",
+    loss: Literal["add", "mul"] = "add",
+) -> SearchConfig:
+    """ProxylessNAS's own numbers: Adam 1e-3 with betas (0, 0.999), weight decay 4e-5, a tenth of the images held out.
+
+    Args:
+        weights: How the weights are trained.
+        reference_ms: Latency to aim at.
+        updates: Of the distribution; with it the rate is scaled to them, see `_arch_rate`.
+        gradient: See `SearchConfig`.
+        loss: Likewise.
+    """
+    rate = _arch_rate(1e-3, updates)
+    weights = replace(weights, weight_decay=4e-5)
+    return SearchConfig("proxyless", weights, reference_ms, gradient, loss, arch_share=0.1, arch_rate=rate)
+
+
+def fbnet_config(weights: TrainConfig, reference_ms: float = 1.0, *, updates: int | None = None) -> SearchConfig:
+    """FBNet's own numbers: Adam 0.01, decay 5e-4, beta 0.6, a fifth held out.
+
+    The temperature falls from 5 by exp(-0.045 epoch) over 90 epochs; over fewer it falls as far.
+
+    Args:
+        weights: How the weights are trained.
+        reference_ms: Only a label.
+        updates: Of the distribution; with it the rate is scaled to them, see `_arch_rate`.
+    """
+    rate = _arch_rate(0.01, updates)
+    cooling = 0.045 * max(1.0, _FBNET_EPOCHS / weights.epochs)
+    numbers = {"alpha": 0.2, "beta": 0.6, "arch_rate": rate, "arch_decay": 5e-4, "cooling": cooling}
+    return SearchConfig("fbnet", weights, reference_ms, **numbers)  # type: ignore[arg-type]

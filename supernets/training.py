@@ -1,34 +1,34 @@
 """Training a supernet, or one network: the loop that all rules share."""
 
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from search_spaces import MBConvSpace, Network, Space
 from supernets import rules
-from supernets.augment import mix, randaugment
+from supernets.batches import Batches, Images, batches
 from supernets.chain import forward, prepare
 from supernets.checkpoint import Checkpoints
 from supernets.config import TrainConfig
 from supernets.draws import Draws
 from supernets.errors import TrainingError
 from supernets.guard import Guard
-from supernets.images import augment
+from supernets.inputs import Recipe, figures, make_batch
 from supernets.interrupt import interruptible
-from supernets.logs import EventFile, record
+from supernets.logs import EventFile, forget_after, record
 from supernets.params import Array, Params
 from supernets.placement import Placement
 from supernets.rules import Batch, Draw
 from supernets.update import TrainState, Update, copy
 
 _PREPARED = 4  # resolutions; more would keep a person waiting for the first step
+_AHEAD = 1  # steps whose loss is read only when the next one is under way, so that the device never waits for the host
 
 OnStep = Callable[["StepReport"], None]
 
@@ -36,7 +36,7 @@ OnStep = Callable[["StepReport"], None]
 class StepReport(NamedTuple):
     """A step as progress shows it: loss and training accuracy (percent) of its first network, smoothed.
 
-    `note` says what a person should know, such as that the training went back.
+    `note` says what a person should know, such as that the training went back; `last` is the step's own loss.
     """
 
     step: int
@@ -44,23 +44,22 @@ class StepReport(NamedTuple):
     loss: float
     accuracy: float
     note: str = ""
+    last: float = float("nan")
 
 
 class Setting(NamedTuple):
-    """What does not change during a training: the space, the images, how to train."""
+    """What does not change during a training: the space, the batches, how to train."""
 
     space: Space
-    images: np.ndarray
-    labels: np.ndarray
-    mean: np.ndarray
-    std: np.ndarray
+    batches: Batches
+    recipe: Recipe
     config: TrainConfig
     placement: Placement
 
     @property
     def per_epoch(self) -> int:
         """Steps of an epoch."""
-        return len(self.images) // self.config.batch_size
+        return self.batches.per_epoch
 
     @property
     def steps(self) -> int:
@@ -70,7 +69,7 @@ class Setting(NamedTuple):
 
 def train(
     space: Space,
-    images: np.ndarray,
+    images: Images,
     labels: np.ndarray,
     *,
     mean: np.ndarray,
@@ -83,29 +82,32 @@ def train(
     start: Params | None = None,
     teacher: tuple[Params, Network] | None = None,
     devices: int | None = None,
+    workers: int = 0,
 ) -> Params:
     """Trains the supernet of a space and leaves checkpoints, `metrics.csv` and TensorBoard's events in a folder.
 
     Every random choice is made from the seed and the step, so that a training that was killed
     ends, when called again, with bit for bit the same weights (on a CPU). When the loss stops being
     a number, or falls back to that of guessing, the training goes back to the last epoch's end,
-    or to where it was resumed, at half the rate (`supernets.guard`).
+    or to where it was resumed, at half the rate (`supernets.guard`). Over several hosts, all of
+    them call this alike, and the first one writes.
 
     Args:
         space: The space.
-        images: Training images uint8 `[n, h, w, c]`.
+        images: Training images uint8 `[n, h, w, c]`, or pictures to decode as they are needed.
         labels: Their classes `[n]`.
         mean: Of every channel, for pixels in 0..1.
         std: Likewise.
         config: How to train.
         folder: For checkpoints.
         resume: Continue from the newest checkpoint there.
-        on_step: Called after every step.
+        on_step: Called after every step, at the latest when the next one was started.
         on_compiled: Called with how many of how many networks have compiled their programs, before
             the first step; spaces of many resolutions compile as they go instead.
         start: Weights to start from instead of fresh ones, e.g. of a supernet.
         teacher: Weights and network that teach beside the labels.
-        devices: How many to divide batches over; one by default.
+        devices: How many to divide batches over; one by default, over several hosts all.
+        workers: Processes that decode pictures; 0 for threads of this one.
 
     Returns:
         The trained weights; their average where `config.ema` asks for one.
@@ -114,10 +116,14 @@ def train(
         TrainingError: if the loss stops being a number again and again, or there are fewer images than a batch.
         CheckpointError: if a checkpoint there is damaged or of another space.
     """
-    if len(images) < config.batch_size:
-        raise TrainingError(f"batch_size (={config.batch_size}) must not exceed the {len(images)} training images.")
-    setting = Setting(space, images, labels, mean, std, config, Placement(config.batch_size, devices or 1))
-    return _Training(setting, folder, start, teacher).run(resume, on_step, on_compiled)
+    place = Placement(config.batch_size, devices)
+    source = batches(images, labels, batch_size=config.batch_size, seed=config.seed, place=place, workers=workers)
+    recipe = Recipe.of(config, mean, std, crops=not isinstance(images, np.ndarray))
+    setting = Setting(space, source, recipe, config, place)
+    try:
+        return _Training(setting, folder, start, teacher).run(resume, on_step, on_compiled)
+    finally:
+        source.close()
 
 
 class _Training:
@@ -136,84 +142,110 @@ class _Training:
         place = setting.placement.everywhere
         params = start if start is not None else self.draws.init()
         self.state = place(self.update.fresh(setting.config, params))
+        if teacher is not None:
+            self.teacher = place(teacher[0]), teacher[1]
         self.step, self.guard = 0, Guard()
         self.accuracy = float("nan")
+        self.pending: deque[tuple[int, Array]] = deque()  # steps whose figures are not read yet
         self.good: tuple[int, TrainState, Guard] | None = None
+        self.events: EventFile | None = None
         self.checkpoints = Checkpoints(folder, setting.space)
 
     def run(self, resume: bool, on_step: OnStep | None, on_compiled: Callable[[int, int], None] | None) -> Params:
-        setting, config = self.setting, self.setting.config
+        setting, config, place = self.setting, self.setting.config, self.setting.placement
         if resume and self.checkpoints.latest is not None:
             self._resume()
-        space = setting.space
-        if self.step < setting.steps and isinstance(space, MBConvSpace) and config.method != "scratch":
-            if len(space.spec.resolutions) <= _PREPARED:
-                place = setting.placement
-                dtype = jnp.bfloat16 if config.precision == "bf16" else jnp.float32
-                prepare(space, self.state.params, config.batch_size, on_compiled, place=place.batch, dtype=dtype)
+        if self.step < setting.steps:
+            self._prepare(on_compiled)
+            if place.host == 0:
+                forget_after(self.folder / "metrics.csv", self.step)
+                self.events = EventFile(self.folder, self.step)
         saved = time.monotonic()
-        events = EventFile(self.folder) if self.step < setting.steps else None
         with interruptible() as interrupted:
             while self.step < setting.steps:
-                if interrupted():
+                if place.agreed(self.step, interrupted()):
+                    self._settle(0, on_step)
                     self._save()
                     raise KeyboardInterrupt
-                note = self._step()
-                if self.step % setting.per_epoch == 0 and events and not note:
-                    self._epoch_ends(events)
-                if on_step:
-                    smooth = self.guard.smooth if self.guard.smooth is not None else float("nan")
-                    on_step(StepReport(self.step, setting.steps, smooth, self.accuracy, note))
-                if time.monotonic() - saved > config.checkpoint_seconds and self.step < setting.steps:
+                self._start_step()
+                border = self.step % setting.per_epoch == 0
+                due = time.monotonic() - saved > config.checkpoint_seconds and self.step < setting.steps
+                due = place.agreed(self.step, due)
+                noted = self._settle(0 if border or due else _AHEAD, on_step)
+                if due and not noted:
                     self._save()
                     saved = time.monotonic()
-        if events:
-            events.close()
+        if self.events:
+            self.events.close()
         if self.checkpoints.latest != setting.steps:
             self._save()
         return self.state.average or self.state.params
 
-    def _step(self) -> str:
-        """One step, or a step back; returns what is to be said."""
-        config = self.setting.config
+    def _prepare(self, on_compiled: Callable[[int, int], None] | None) -> None:
+        """Compiles a small space's programs together; several hosts do it as they go, in one order."""
+        space, config, place = self.setting.space, self.setting.config, self.setting.placement
+        if not isinstance(space, MBConvSpace) or config.method == "scratch" or place.hosts > 1:
+            return
+        if len(space.spec.resolutions) <= _PREPARED:
+            dtype = jnp.bfloat16 if config.precision == "bf16" else jnp.float32
+            prepare(space, self.state.params, config.batch_size, on_compiled, place=place.batch, dtype=dtype)
+
+    def _start_step(self) -> None:
+        """Hands a step to the devices; nothing here waits for them."""
+        setting, draws = self.setting, self.draws
         if self.good is None:
             self.good = (self.step, copy(self.state), self.guard)
-        self.state = self.draws.before(self.step, self.state)
-        key = jax.random.fold_in(jax.random.key(config.seed), self.step)
-        batch, labels = self._batch(key)
-        draws = self.draws.of_step(self.step, self.state, batch)
-        batch = batch._replace(teacher=self._teach(batch, draws))
+        self.state = draws.before(self.step, self.state)
+        images, labels = setting.batches(self.step)
+        batch = make_batch(
+            images,
+            labels,
+            np.uint32(self.step),
+            recipe=setting.recipe,
+            size=draws.size(self.step),
+            classes=draws.classes,
+            features=draws.features,
+            sharding=setting.placement.divided,
+        )
+        networks = draws.of_step(self.step, self.state, batch)
+        batch = batch._replace(teacher=self._teach(batch, networks))
         zeros = self.update.zeros(self.state.params)
-        summed = rules.summed_gradient(self.state.params, zeros, draws, batch, config)
-        accuracy = 100 * float((np.asarray(summed.logits).argmax(axis=1) == labels).mean())
-        self.state, loss = self.update.run(self.state, summed.total, self.guard.rate), float(summed.loss)
-        after = self.guard.seen(loss, self.draws.classes) if np.isfinite(loss) else self.guard
-        if not np.isfinite(loss) or after.collapsed:
-            reason = f"The loss is {loss}" if not np.isfinite(loss) else "The network only guesses since a while"
-            back, state, guard = self.good
-            halved = self.guard.halved(f"{reason} at step {self.step + 1}", config.peak_lr)
-            self.step, self.state, self.guard = back, copy(state), halved
-            return f"{reason}; back to step {back} at {halved.rate:g} of the rate"
-        self.guard, self.step = after, self.step + 1
-        self.accuracy = accuracy if np.isnan(self.accuracy) else 0.95 * self.accuracy + 0.05 * accuracy
-        return ""
+        summed = rules.summed_gradient(self.state.params, zeros, networks, batch, setting.config)
+        self.state = self.update.run(self.state, summed.total, self.guard.rate)
+        self.step += 1
+        seen = figures(summed.loss, summed.logits, labels, sharding=setting.placement.whole)
+        self.pending.append((self.step, seen))
 
-    def _batch(self, key: Array) -> tuple[Batch, np.ndarray]:
-        """Augmented images of the step's resolution, their smoothed classes; and the labels."""
-        setting, config, place = self.setting, self.setting.config, self.setting.placement
-        size = self.draws.size(self.step)
-        chosen = _batch(len(setting.labels), setting.per_epoch, self.step, config)
-        raw, labels = place.batch(setting.images[chosen]), setting.labels[chosen]
-        if config.randaugment:
-            raw = randaugment(raw, jax.random.fold_in(key, 2), config.randaugment)
-        x = augment(raw, setting.mean, setting.std, key, size=size, shift=config.shift, flip=config.flip)
-        target = optax.smooth_labels(place.batch(jax.nn.one_hot(labels, self.draws.classes)), config.label_smoothing)
-        if config.mixup or config.cutmix:
-            x, target = mix(x, target, jax.random.fold_in(key, 3), mixup=config.mixup, cutmix=config.cutmix)
-        shape = (len(labels), self.draws.features)
-        kept = jax.random.bernoulli(jax.random.fold_in(key, 1), 1 - config.dropout, shape)
-        dropout = place.batch(kept / (1 - config.dropout))
-        return Batch(x.astype(jnp.bfloat16) if config.precision == "bf16" else x, target, dropout), labels
+    def _settle(self, ahead: int, on_step: OnStep | None) -> bool:
+        """Reads the figures of all steps but the newest `ahead`; whether one of them sent the training back."""
+        while len(self.pending) > ahead:
+            step, seen = self.pending.popleft()
+            loss, accuracy = (float(x) for x in np.asarray(seen))
+            after = self.guard.seen(loss, self.draws.classes) if np.isfinite(loss) else self.guard
+            note = ""
+            if not np.isfinite(loss) or after.collapsed:
+                note = self._go_back(step, loss)
+            else:
+                self.guard = after
+                self.accuracy = accuracy if np.isnan(self.accuracy) else 0.95 * self.accuracy + 0.05 * accuracy
+                if step % self.setting.per_epoch == 0:
+                    self._epoch_ends()
+            if on_step:
+                smooth = self.guard.smooth if self.guard.smooth is not None else float("nan")
+                on_step(StepReport(self.step if note else step, self.setting.steps, smooth, self.accuracy, note, loss))
+            if note:
+                return True
+        return False
+
+    def _go_back(self, step: int, loss: float) -> str:
+        """Back to the last good state at half the rate; what is to be said of it."""
+        assert self.good is not None
+        reason = f"The loss is {loss}" if not np.isfinite(loss) else "The network only guesses since a while"
+        back, state, guard = self.good
+        halved = self.guard.halved(f"{reason} at step {step}", self.setting.config.peak_lr)
+        self.pending.clear()
+        self.step, self.state, self.guard = back, copy(state), halved
+        return f"{reason} at step {step}; back to step {back} at {halved.rate:g} of the rate"
 
     def _teach(self, batch: Batch, draws: list[Draw]) -> Array | None:
         """Logits of the fixed teacher, if the step has one: of the given one, or of the full network of before."""
@@ -224,11 +256,12 @@ class _Training:
             return forward(params, network, batch.images)
         return forward(self.state.teacher, self.draws.largest(batch.images.shape[1]), batch.images)
 
-    def _epoch_ends(self, events: EventFile) -> None:
+    def _epoch_ends(self) -> None:
         epoch, loss = self.step // self.setting.per_epoch, self.guard.smooth or 0.0
-        row = {"epoch": epoch, "step": self.step, "loss": f"{loss:.5f}", "accuracy": f"{self.accuracy:.3f}"}
-        record(self.folder / "metrics.csv", row)
-        events.scalars(self.step, {"loss": loss, "accuracy": self.accuracy, "rate": self.guard.rate})
+        if self.events:
+            row = {"epoch": epoch, "step": self.step, "loss": f"{loss:.5f}", "accuracy": f"{self.accuracy:.3f}"}
+            record(self.folder / "metrics.csv", row)
+            self.events.scalars(self.step, {"loss": loss, "accuracy": self.accuracy, "rate": self.guard.rate})
         self.good = (self.step, copy(self.state), self.guard)
 
     def _save(self) -> None:
@@ -256,10 +289,3 @@ class _Training:
         self.state = self.setting.placement.everywhere(self.state._replace(**saved))
         self.step, self.accuracy = about["step"], about["accuracy"]
         self.guard = Guard(**about["guard"])
-
-
-def _batch(n: int, per_epoch: int, step: int, config: TrainConfig) -> np.ndarray:
-    """Indices of a step's images: a fresh order every epoch, the rest that fills no batch left out."""
-    epoch, place = divmod(step, per_epoch)
-    order = np.random.default_rng([config.seed, 0, epoch]).permutation(n)
-    return order[place * config.batch_size : (place + 1) * config.batch_size]

@@ -10,6 +10,8 @@ from supernets.config import TrainConfig
 from supernets.params import Params
 from supernets.schedule import rate_schedule, spans
 
+_FALLING, _ENDING = 0.8, 0.05  # BigNAS: share of the steps in which the rate falls, and what is left of it
+
 
 class TrainState(NamedTuple):
     """What changes during training; `teacher` and `average` are empty where they are not used."""
@@ -24,12 +26,21 @@ class TrainState(NamedTuple):
         return {name: value for name, value in self._asdict().items() if name in ("params", "optimiser") or value}
 
 
-def optimiser(config: TrainConfig, steps: int) -> optax.GradientTransformation:
-    """SGD with Nesterov momentum, decay on kernels only, linear warm-up and cosine (a schedule a phase for OFA)."""
+def rates(config: TrainConfig, steps: int) -> optax.Schedule:
+    """Learning rate by step: linear warm-up and cosine, for OFA a schedule a phase."""
     if config.method == "ofa":
-        schedule = rate_schedule(spans(max(steps, 6)), config.peak_lr)
-    else:
-        schedule = optax.warmup_cosine_decay_schedule(0.0, config.peak_lr, max(1, steps // 20), max(2, steps))
+        return rate_schedule(spans(max(steps, 6)), config.peak_lr)
+    warm = max(1, steps // 20)
+    if config.schedule == "exponential":
+        falling = max(1, round(_FALLING * steps) - warm)
+        return optax.warmup_exponential_decay_schedule(
+            0.0, config.peak_lr, warm, falling, _ENDING, end_value=_ENDING * config.peak_lr
+        )
+    return optax.warmup_cosine_decay_schedule(0.0, config.peak_lr, warm, max(2, steps))
+
+
+def optimiser(config: TrainConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """SGD with Nesterov momentum, decay on kernels only."""
 
     def kernels(params: Params) -> dict[str, bool]:
         return {name: name.endswith(".kernel") for name in params}
@@ -41,10 +52,10 @@ def optimiser(config: TrainConfig, steps: int) -> optax.GradientTransformation:
 
 
 class Update:
-    """The compiled update."""
+    """The compiled update; `schedule` replaces the configuration's learning rates."""
 
-    def __init__(self, config: TrainConfig, steps: int) -> None:
-        self.optimiser = optimiser(config, steps)
+    def __init__(self, config: TrainConfig, steps: int, schedule: optax.Schedule | None = None) -> None:
+        self.optimiser = optimiser(config, schedule or rates(config, steps))
 
         def update(state: TrainState, grads: Params, rate: float) -> TrainState:
             scale = jnp.minimum(1.0, config.clip_norm / (optax.global_norm(grads) + 1e-12))

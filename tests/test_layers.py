@@ -24,7 +24,7 @@ ALLOWED = {
 # None: anything that nas does not keep for itself.
 THIRD_PARTY: dict[str, set[str] | None] = {
     "search_spaces": {"numpy"},
-    "supernets": {"numpy", "jax", "flax", "optax", "orbax", "PIL", "pyarrow"},
+    "supernets": {"numpy", "jax", "flax", "optax", "orbax", "grain", "PIL", "pyarrow"},
     "latency_tables": {"numpy", "pandas", "pyarrow", "onnx", "onnxruntime", "ml_dtypes", "PIL"},
     "predictors": None,
     "nas": None,

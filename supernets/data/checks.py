@@ -4,14 +4,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from supernets.data.dataset import Dataset
+from supernets.data.dataset import Dataset, Images
 from supernets.data.errors import DataError
 
 
 class Examples(NamedTuple):
-    """Images uint8 `[n, h, w, c]` and their labels int32 `[n]`."""
+    """Images uint8 `[n, h, w, c]`, or pictures, and their labels int32 `[n]`."""
 
-    images: np.ndarray
+    images: Images
     labels: np.ndarray
 
 
@@ -127,6 +127,6 @@ def _named(label: int, names: tuple[str, ...] | None) -> str:
     return f"{label} ({names[label]})" if names is not None else str(label)
 
 
-def _shape(images: np.ndarray) -> str:
+def _shape(images: Images) -> str:
     height, width, channels = images.shape[1:]
     return f"{height}x{width}x{channels}"

@@ -22,6 +22,7 @@ def load_csv(
     seed: int,
     skip_corrupt: bool = False,
     progress: Progress | None = None,
+    stream: bool | None = None,
 ) -> Dataset:
     """Reads a file whose header names `path` (or file, image), `label` (or class) and perhaps `split`.
 
@@ -41,7 +42,7 @@ def load_csv(
         raise DataError(f"{path}: {len(train)} class, but training takes at least 2: add classes.")
     if not any(test.values()):
         train, test = divided(train, test_fraction, seed, path)
-    return read_listing(path, tuple(train), train, test, size, progress)
+    return read_listing(path, tuple(train), train, test, size, progress, stream)
 
 
 def listings(path: Path) -> tuple[Listing, Listing]:

@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 
 from supernets.data.checks import Examples, checked_dataset
-from supernets.data.dataset import Dataset
+from supernets.data.dataset import Dataset, Images
 from supernets.data.errors import DataError
-from supernets.data.images import Decoded, Encoded, Progress, decode, problem, with_native_channels
+from supernets.data.images import Encoded, Progress, decode, problem, with_native_channels
+from supernets.data.pictures import Files, Pictures
+from supernets.data.sizes import streams
 from supernets.data.stratify import stratified_split
 
 TEST_FOLDERS = ("test", "val", "validation", "valid")
@@ -28,6 +30,7 @@ def load_folder(
     seed: int,
     skip_corrupt: bool = False,
     progress: Progress | None = None,
+    stream: bool | None = None,
 ) -> Dataset:
     """Reads `root/train/<class>/*` and `root/test/<class>/*` (or `val`), or `root/<class>/*`.
 
@@ -62,7 +65,7 @@ def load_folder(
             f"{root}: {test_name}/{unknown[0]} is a class that train/ does not have: the test images are mislabelled, "
             f"or train/{unknown[0]} is missing."
         )
-    return read_listing(root, names, train, test, size, progress)
+    return read_listing(root, names, train, test, size, progress, stream)
 
 
 def class_listings(root: Path) -> list[Listing]:
@@ -127,26 +130,32 @@ def divided(listing: Listing, test_fraction: float, seed: int, root: Path) -> tu
 
 
 def read_listing(
-    root: Path, names: tuple[str, ...], train: Listing, test: Listing, size: int | None, progress: Progress | None
+    root: Path,
+    names: tuple[str, ...],
+    train: Listing,
+    test: Listing,
+    size: int | None,
+    progress: Progress | None,
+    stream: bool | None,
 ) -> Dataset:
-    """Decodes the listed files; the progress counts training and test images together."""
+    """Decodes the listed files, or leaves that to the training; the progress counts training and test together."""
     totals = [sum(map(len, listing.values())) for listing in (train, test)]
     if totals[1] == 0:
         raise DataError(f"{root}: the test folder holds no image: add test images, or remove it to split train/.")
-
-    def part(listing: Listing, total: int, before: int) -> tuple[Decoded, np.ndarray]:
-        pictures = [Encoded(str(path), path) for name in names for path in listing.get(name, ())]
-        told = (lambda done, _: progress(before + done, sum(totals))) if progress else None
-        labels = np.repeat(np.arange(len(names)), [len(listing.get(name, ())) for name in names])
-        return decode(pictures, total, size=size, progress=told), labels.astype(np.int32)
-
-    train_part, train_labels = part(train, totals[0], 0)
-    test_part, test_labels = part(test, totals[1], totals[0])
-    train_images, test_images = with_native_channels(train_part, test_part)
-    return checked_dataset(
-        root.resolve().name,
-        Examples(train_images, train_labels),
-        Examples(test_images, test_labels),
-        names,
-        str(root),
-    )
+    pictures = [[Encoded(str(p), p) for name in names for p in part.get(name, ())] for part in (train, test)]
+    labels = [np.repeat(np.arange(len(names)), [len(part.get(name, ())) for name in names]) for part in (train, test)]
+    train_images: Images
+    test_images: Images
+    if streams(sum(totals), pictures[0][0], size=size, wish=stream):
+        assert size is not None
+        train_images, test_images = (Pictures(Files([Path(p.name) for p in part]), size) for part in pictures)
+    else:
+        told = (lambda before: lambda done, _: progress(before + done, sum(totals))) if progress else lambda _: None
+        parts = [
+            decode(part, total, size=size, progress=told(before))
+            for part, total, before in zip(pictures, totals, (0, totals[0]), strict=True)
+        ]
+        train_images, test_images = with_native_channels(*parts)
+    train_labels, test_labels = (part.astype(np.int32) for part in labels)
+    examples = Examples(train_images, train_labels), Examples(test_images, test_labels)
+    return checked_dataset(root.resolve().name, *examples, names, str(root))

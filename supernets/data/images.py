@@ -97,7 +97,7 @@ def resized(images: np.ndarray, size: int | None) -> np.ndarray:
         return _as_array(_fitted(Image.fromarray(np.ascontiguousarray(flat)), size))
 
     out = np.empty((len(images), size, size, images.shape[3]), dtype=np.uint8)
-    with ThreadPoolExecutor(_workers()) as pool:
+    with ThreadPoolExecutor(workers()) as pool:
         for index, pixels in enumerate(pool.map(one, images)):
             out[index] = pixels
     return out
@@ -112,22 +112,65 @@ def check_size(size: int | None) -> None:
 def _decoded(pictures: Iterable[Encoded], size: int | None) -> Iterator[tuple[str, np.ndarray]]:
     """Yields each picture's name and pixels `[h, w, 1 or 3]`, in order."""
     source = iter(pictures)
-    with ThreadPoolExecutor(_workers()) as pool:
+    with ThreadPoolExecutor(workers()) as pool:
         while chunk := list(islice(source, _CHUNK)):
             names = [picture.name for picture in chunk]
-            yield from zip(names, pool.map(lambda picture: _decode_one(picture, size), chunk), strict=True)
+            yield from zip(names, pool.map(lambda picture: centred(picture, size), chunk), strict=True)
 
 
-def _decode_one(picture: Encoded, size: int | None) -> np.ndarray:
-    from PIL import Image, ImageOps
+def centred(picture: Encoded, size: int | None) -> np.ndarray:
+    """A picture scaled by its shorter side and cropped in the centre, uint8 `[h, w, 1 or 3]`; as it is without a size.
+
+    Raises:
+        DataError: if it cannot be read, or has more than 8 bits a channel; names it.
+    """
+    return _decoding(picture, lambda image: _fitted(_upright(image), size))
+
+
+def random_crop(picture: Encoded, size: int, rng: np.random.Generator) -> np.ndarray:
+    """A random part of a picture, 8-100 % of its area at a ratio of 3/4-4/3, brought to `[size, size, 1 or 3]`.
+
+    As Inception was trained (Szegedy et al., CVPR 2015); of large JPEGs only as much is decoded as the
+    part needs.
+
+    Raises:
+        DataError: as `centred`.
+    """
+    from PIL import Image
+
+    def cropped(image: "Image.Image") -> "Image.Image":
+        box = _random_box(*image.size, rng)
+        if image.format == "JPEG":  # in eighths, decoded by its own cosine transform
+            w, h = image.size
+            image.draft(None, (round(w * size / (box[2] - box[0])), round(h * size / (box[3] - box[1]))))
+            x, y = image.size[0] / w, image.size[1] / h
+            box = box[0] * x, box[1] * y, box[2] * x, box[3] * y
+        return _turned(_plain(image).resize((size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0))
+
+    return _decoding(picture, cropped)
+
+
+def _random_box(width: int, height: int, rng: np.random.Generator) -> tuple[float, float, float, float]:
+    for _ in range(10):
+        area = width * height * rng.uniform(0.08, 1.0)
+        ratio = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
+        w, h = round(np.sqrt(area * ratio)), round(np.sqrt(area / ratio))
+        if 0 < w <= width and 0 < h <= height:
+            x, y = int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1))
+            return x, y, x + w, y + h
+    side = min(width, height)
+    x, y = (width - side) // 2, (height - side) // 2
+    return x, y, x + side, y + side
+
+
+def _decoding(picture: Encoded, wanted: Callable[["Image.Image"], "Image.Image"]) -> np.ndarray:
+    from PIL import Image
 
     content = io.BytesIO(picture.content) if isinstance(picture.content, bytes) else picture.content
     try:
         with Image.open(content) as image:
             if image.mode not in _DEEP_MODES:
-                # Grey stays grey; everything else, palettes and CMYK too, is RGB to the networks.
-                upright = image if image.getexif().get(_ORIENTATION, 1) == 1 else ImageOps.exif_transpose(image)
-                return _as_array(_fitted(upright.convert("L" if upright.mode in _GREY_MODES else "RGB"), size))
+                return _as_array(wanted(image))
             mode = image.mode
     except Exception as error:  # decoders of hostile bytes raise anything from struct.error to SyntaxError
         raise DataError(
@@ -139,6 +182,22 @@ def _decode_one(picture: Encoded, size: int | None) -> np.ndarray:
     )
 
 
+def _upright(image: "Image.Image") -> "Image.Image":
+    return _turned(_plain(image))
+
+
+def _plain(image: "Image.Image") -> "Image.Image":
+    """Grey stays grey; everything else, palettes and CMYK too, is RGB to the networks."""
+    return image.convert("L" if image.mode in _GREY_MODES else "RGB")
+
+
+def _turned(image: "Image.Image") -> "Image.Image":
+    """As its EXIF data say."""
+    from PIL import ImageOps
+
+    return image if image.getexif().get(_ORIENTATION, 1) == 1 else ImageOps.exif_transpose(image)
+
+
 def _fitted(image: "Image.Image", size: int | None) -> "Image.Image":
     from PIL import Image, ImageOps
 
@@ -147,10 +206,20 @@ def _fitted(image: "Image.Image", size: int | None) -> "Image.Image":
     return ImageOps.fit(image, (size, size), method=Image.Resampling.BICUBIC)
 
 
+def size_of(picture: Encoded) -> tuple[int, int]:
+    """Width and height in pixels.
+
+    Raises:
+        DataError: if it cannot be read; names it.
+    """
+    height, width = _decoding(picture, lambda image: image).shape[:2]
+    return width, height
+
+
 def problem(picture: Encoded) -> str | None:
     """Why a picture cannot be decoded, in the words of `decode`; None if it can."""
     try:
-        _decode_one(picture, None)
+        centred(picture, None)
     except DataError as error:
         return str(error)
     return None
@@ -161,7 +230,8 @@ def _as_array(image: "Image.Image") -> np.ndarray:
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
-def _workers() -> int:
+def workers() -> int:
+    """Threads that decode."""
     return min(16, os.cpu_count() or 1)
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
+
 from supernets.data.csv_file import listings
 from supernets.data.errors import DataError
 from supernets.data.folder import class_listings
@@ -112,7 +114,7 @@ def _npz_pictures(path: Path) -> Iterator[tuple[str, Encoded]]:
         ("train", data.train_images, data.train_labels),
         ("test", data.test_images, data.test_labels),
     ):
-        for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+        for i, (image, label) in enumerate(zip(np.asarray(images), labels, strict=True)):
             stream = io.BytesIO()
             Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(stream, "PPM")
             yield data.class_names[label], Encoded(f"{path}, {part} picture {i}", stream.getvalue())

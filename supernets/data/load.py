@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from supernets.data.csv_file import load_csv
 from supernets.data.dataset import Dataset
@@ -29,6 +30,7 @@ def load_dataset(
     seed: int = 0,
     skip_corrupt: bool = False,
     progress: Progress | None = None,
+    stream: bool | None = None,
 ) -> Dataset:
     """Loads and checks a data set.
 
@@ -46,9 +48,11 @@ def load_dataset(
         seed: decides which images those are.
         skip_corrupt: leave out pictures of a folder or a `.csv` that cannot be decoded, instead of refusing the data.
         progress: called with (images decoded, images in all) for folders and Parquet.
+        stream: True leaves pictures of a folder, a `.csv` or Parquet where they are, to be decoded when they are
+            needed; False decodes all of them now; None streams what would need more than 4 GiB.
 
     Returns:
-        The data set; grey images have 1 channel, all others 3.
+        The data set; grey images have 1 channel, all others and streamed ones 3.
 
     Raises:
         DataError: anything wrong with the source, in one line that names it and says what to do.
@@ -57,24 +61,28 @@ def load_dataset(
     if not 0 < test_fraction < 1:
         raise DataError(f"test fraction {test_fraction} is not between 0 and 1: give for example 0.2.")
     if isinstance(source, str) and source in _EMBEDDED:
+        _check_streamable(source, stream)
         return load_npz(Path(__file__).with_name(_EMBEDDED[source]), size=size, name=source)
     path = Path(source).expanduser()
     if not str(source) or not os.path.exists(path):  # unlike Path.exists, False for a name that is too long
         raise DataError(f"data source {str(source)!r} is neither a known name nor an existing path: {_ACCEPTED}.")
+    how: Any = {"size": size, "test_fraction": test_fraction, "seed": seed, "progress": progress, "stream": stream}
     if path.is_dir():
         if parquet_files(path):
-            return load_parquet(path, size=size, test_fraction=test_fraction, seed=seed, progress=progress)
+            return load_parquet(path, **how)
         if nested := sorted(path.glob("*/*.parquet")):
             raise DataError(f"{path} holds Parquet files only in its folders: give one of them, as {nested[0].parent}.")
-        return load_folder(
-            path, size=size, test_fraction=test_fraction, seed=seed, skip_corrupt=skip_corrupt, progress=progress
-        )
+        return load_folder(path, skip_corrupt=skip_corrupt, **how)
     if path.suffix.lower() == ".npz":
+        _check_streamable(source, stream)
         return load_npz(path, size=size)
     if path.suffix.lower() == ".csv":
-        return load_csv(
-            path, size=size, test_fraction=test_fraction, seed=seed, skip_corrupt=skip_corrupt, progress=progress
-        )
+        return load_csv(path, skip_corrupt=skip_corrupt, **how)
     raise DataError(
         f"data source {str(source)!r} is a file of an unknown kind ({path.suffix or 'no suffix'}): {_ACCEPTED}."
     )
+
+
+def _check_streamable(source: str | Path, stream: bool | None) -> None:
+    if stream:
+        raise DataError(f"{source} is an archive of arrays, which is read whole: stream a folder or Parquet instead.")

@@ -13,6 +13,8 @@ from supernets.data.checks import Examples, checked_dataset, checked_labels
 from supernets.data.dataset import Dataset
 from supernets.data.errors import DataError
 from supernets.data.images import Decoded, Encoded, Progress, decode, with_native_channels
+from supernets.data.pictures import Pictures, Rows
+from supernets.data.sizes import streams
 from supernets.data.stratify import stratified_split
 
 if TYPE_CHECKING:
@@ -55,7 +57,13 @@ def parquet_pictures(root: Path) -> Iterator[tuple[str, Encoded]]:
 
 
 def load_parquet(
-    root: Path, *, size: int | None, test_fraction: float, seed: int, progress: Progress | None = None
+    root: Path,
+    *,
+    size: int | None,
+    test_fraction: float,
+    seed: int,
+    progress: Progress | None = None,
+    stream: bool | None = None,
 ) -> Dataset:
     """Reads `train*.parquet` and `test*.parquet` (or `validation*`), in `root` or in `root/data`.
 
@@ -81,6 +89,17 @@ def load_parquet(
     # Labels first: they are quick to check, and decoding takes a while.
     train_labels = _labels(train)
     test_labels = _labels(test) if test else None
+    if streams(total, next(_pictures(train)), size=size, wish=stream):
+        assert size is not None
+        pictures = Pictures(_rows(train), size)
+        if test is not None and test_labels is not None:
+            tests = Examples(Pictures(_rows(test), size), test_labels)
+            parts = Examples(pictures, train_labels), tests
+        else:
+            kept, aside = stratified_split(train_labels, max(1, round(test_fraction * train.rows)), seed=seed)
+            chosen = [Examples(pictures.subset(rows), train_labels[rows]) for rows in (kept, aside)]
+            parts = chosen[0], chosen[1]
+        return checked_dataset(root.resolve().name, *parts, train.class_names, str(root))
     train_part = decode(_pictures(train), train.rows, size=size, progress=told(0))
     if test is None or test_labels is None:
         count = max(1, round(test_fraction * train.rows))
@@ -121,6 +140,17 @@ def _shards(files: list[Path]) -> _Shards:
         raise DataError(f"{files[0]} holds no rows: give at least one image of each class.")
     label = str(columns["label"])
     return _Shards(tuple(files), str(columns["image"]), label, rows, _class_names(schema, label))
+
+
+def _rows(shards: _Shards) -> Rows:
+    """The pictures of all files by row."""
+    import pyarrow.parquet as pq
+
+    groups = []
+    for path in shards.files:
+        with pq.ParquetFile(path) as file:
+            groups.append([file.metadata.row_group(g).num_rows for g in range(file.metadata.num_row_groups)])
+    return Rows(shards.files, shards.image, groups)
 
 
 def _class_names(schema: "pa.Schema", label: str) -> tuple[str, ...] | None:

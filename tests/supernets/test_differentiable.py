@@ -24,7 +24,7 @@ from supernets.chain import _run
 from supernets.config import TrainConfig
 from supernets.differentiable import Differentiable
 from supernets.errors import TrainingError
-from supernets.search_config import SearchConfig, fbnet_config
+from supernets.search_config import SearchConfig, fbnet_config, proxyless_config
 from supernets.shared import init_shared
 
 _FULL = get_space("fbnet", num_classes=4, image_size=12, stem_stride=2, in_channels=1, channels=(8,) * 9).spec
@@ -216,6 +216,21 @@ def test_arch_steps_wait_for_the_warm_up_and_use_other_images(tmp_path, pictures
         found = search(tmp_path / name, pictures, CONFIGS[name])
         assert min(epoch for kind, epoch, _ in found.events if kind == "arch") == first
         assert not set(found.parts["weight"]) & set(found.parts["arch"])
+
+
+def test_published_numbers_and_their_scale(tmp_path, pictures):
+    """ProxylessNAS: two cosines, the second from half the rate; few updates move a logit as far as many."""
+    weights = replace(WEIGHTS, epochs=6, warm_epochs=2, batch_size=8)
+    found = search(tmp_path, pictures, proxyless_config(weights, 1.0, updates=100))
+    assert (found.adam.b1, found.adam.b2, found.adam.rate) == (0.0, 0.999, 0.3)
+    assert found.config.weights.weight_decay == 4e-5 and found.config.arch_share == 0.1
+    rate, per_epoch = found._rate(), len(found.parts["weight"]) // weights.batch_size
+    assert float(rate(0)) == pytest.approx(0.05) and float(rate(2 * per_epoch)) == pytest.approx(0.025)
+    assert float(rate(2 * per_epoch - 1)) < 0.01
+    assert proxyless_config(weights, 1.0, updates=10**6).arch_rate == 1e-3
+    short = fbnet_config(replace(weights, epochs=9))
+    assert short.temperature * np.exp(-9 * short.cooling) == pytest.approx(5 * np.exp(-0.045 * 90))
+    assert fbnet_config(replace(weights, epochs=90)).cooling == 0.045
 
 
 def test_bad_values_are_named():

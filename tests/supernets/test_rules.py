@@ -12,7 +12,7 @@ from search_spaces import ChoiceSpace, MBConvSpace, get_space
 from supernets import TrainConfig, load_params, train
 from supernets.augment import mix, randaugment
 from supernets.chain import forward, gradient, moments
-from supernets.draws import Draws
+from supernets.draws import Draws, fair
 from supernets.errors import TrainingError
 from supernets.guard import HALVINGS, PATIENCE, Guard
 from supernets.logs import EventFile, crc32c
@@ -21,6 +21,7 @@ from supernets.rules import AttentiveSampler
 from supernets.schedule import PROGRESSIVE, draw, phase_at, rate_schedule, spans
 from supernets.shared import init_shared
 from supernets.sorting import sort_channels
+from supernets.update import rates
 
 _FULL = get_space("ofa_mbv3", width=0.1, num_classes=4, resolutions=12, stem_stride=2, in_channels=1).spec
 _STAGES = tuple(replace(stage, depths=(1, 2), kernels=(3, 5)) for stage in _FULL.stages[:2])
@@ -163,6 +164,16 @@ def test_divergence_has_the_gradient_of_its_surrogate(alpha):
     assert float(divergence(p, jnp.log(p), alpha)[0].sum()) == pytest.approx(0, abs=1e-5)
 
 
+def test_divergence_has_its_closed_form():
+    """Order 1 is KL(p|q), 0 KL(q|p), -1 half of Pearson's chi-squared; far away, the ratio is clipped at 5."""
+    p, q = jnp.array([[0.5, 0.3, 0.2]]), jnp.array([[0.4, 0.4, 0.2]])
+    expected = {1.0: (p * jnp.log(p / q)).sum(), 0.0: (q * jnp.log(q / p)).sum(), -1.0: ((q * q / p).sum() - 1) / 2}
+    for alpha, value in expected.items():
+        assert float(divergence(p, jnp.log(q), alpha)[0][0]) == pytest.approx(float(value), rel=1e-5)
+    far = divergence(jnp.array([[1e-6, 1 - 1e-6]]), jnp.log(jnp.array([[0.5, 0.5]])), -1.0)[0]
+    assert float(far[0]) == pytest.approx((0.5 * 5 + 0.5 * 0.5 - 1) / 2, rel=1e-3)
+
+
 def test_adaptive_divergence_takes_the_larger_one():
     teacher = jax.nn.softmax(jax.random.normal(jax.random.key(0), (6, 5)))
     logits = 2 * jax.random.normal(jax.random.key(1), (6, 5))
@@ -178,6 +189,21 @@ def test_adaptive_divergence_takes_the_larger_one():
 
 
 # -- the rest of a step ------------------------------------------------------------------------
+
+
+def test_fair_sampling_gives_every_choice_its_turn():
+    space, rng = get_space("nasbench_macro"), np.random.default_rng(0)
+    for _ in range(5):
+        assert (np.sort(fair(space, rng, 3), axis=0) == np.arange(3)[:, None]).all()
+    with pytest.raises(TrainingError, match="sampling"):
+        TrainConfig(method="sandwich", sampling="fair")
+
+
+def test_exponential_rate_ends_constant():
+    rate = rates(replace(CONFIG, schedule="exponential", peak_lr=1.0), 1000)
+    assert float(rate(50)) == pytest.approx(1.0, rel=0.01)
+    assert float(rate(425)) == pytest.approx(0.05**0.5, rel=0.02)
+    assert float(rate(820)) == pytest.approx(0.05, rel=1e-3) == float(rate(999))
 
 
 def test_attentive_sampling_picks_by_loss():
