@@ -9,7 +9,8 @@ import numpy as np
 from nas.console import progress
 from nas.errors import UserError
 from nas.runs import Run
-from nas.train_run import space_for
+from nas.search.log import read_rows
+from nas.train_run import recorded_data, space_for
 from search_spaces import SPACES, Network, Space, get_space, space_parameters
 
 if TYPE_CHECKING:
@@ -17,7 +18,17 @@ if TYPE_CHECKING:
     from supernets.data import Dataset
 
 DEFAULT_PROXIES = ("vote", "synflow", "jacov", "snip", "nwot", "params", "flops")
+DEFAULT_DATA = "fashion-mnist-6k"
 DEFAULT_BATCH = 64  # as published
+
+
+def score_data(name: str, source: str | None, *, size: int | None, seed: int) -> "Dataset":
+    """The images to score on: those named, else those of the run of that name, else the embedded ones."""
+    from supernets.data import load_dataset
+
+    if source is None and name not in SPACES and (Path(name) / "config.json").exists():
+        return recorded_data(Run.open(Path(name)))
+    return load_dataset(source or DEFAULT_DATA, size=size, seed=seed)
 
 
 def scored_space(name: str, options: dict[str, object], data: "Dataset") -> Space:
@@ -54,6 +65,24 @@ def read_archs(path: Path, space: Space) -> np.ndarray:
     if not rows:
         raise UserError(f"{str(path)!r} has no architectures; write one text a line, see `nas describe {space.name}`.")
     return np.array(rows, dtype=np.int64)
+
+
+def evaluated_archs(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Genotypes `[n, genes]` that the searches of a run evaluated, each once, and their accuracies in percent `[n]`.
+
+    Raises:
+        UserError: if nothing was evaluated yet.
+    """
+    run = Run.open(folder)
+    found = {
+        row["arch"]: 100 - row["error"]
+        for log in sorted((run.folder / "search").glob("*.jsonl"))
+        for row in read_rows(log)
+        if "error" in row
+    }
+    if len(found) < 2:
+        raise UserError(f"--evaluated: no search of {str(folder)!r} has evaluated subnets; run `nas search {folder}`.")
+    return np.array([run.space.parse(text) for text in found], dtype=np.int64), np.array(list(found.values()))
 
 
 def check_proxies(names: Sequence[str]) -> tuple[str, ...]:
@@ -120,10 +149,23 @@ def _images(data: "Dataset", chosen: np.ndarray, size: int, network: Network) ->
 
 
 def score_document(
-    space: Space, X: np.ndarray, scores: "Scores", data: "Dataset", batch: int, seed: int
+    space: Space,
+    X: np.ndarray,
+    scores: "Scores",
+    data: "Dataset",
+    batch: int,
+    seed: int,
+    accuracy: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """What `nas score` prints: the scores in the order asked, and how they were made."""
+    """What `nas score` prints: the scores in the order asked, and how they were made.
+
+    With accuracies `[n]` each row holds its own, and each proxy its rank correlation with them.
+    """
+    from predictors.regression import rank_correlation
     from predictors.zero_cost.proxies import PROXIES
+
+    def correlation(values: np.ndarray) -> dict[str, float]:
+        return {} if accuracy is None else {"spearman": rank_correlation("spearman", values, accuracy)}
 
     return {
         "space": space.name,
@@ -134,13 +176,19 @@ def score_document(
             name: {
                 "formula": PROXIES[name].formula,
                 "source": PROXIES[name].source,
+                "cost": PROXIES[name].cost,
                 "higher_is_better": PROXIES[name].higher_is_better,
                 "failures": scores.failures[name],
+                **correlation(values),
             }
-            for name in scores.values
+            for name, values in scores.values.items()
         },
         "scores": [
-            {"arch": space.to_text(x), **{name: float(values[i]) for name, values in scores.values.items()}}
+            {
+                "arch": space.to_text(x),
+                **({} if accuracy is None else {"accuracy": float(accuracy[i])}),
+                **{name: float(values[i]) for name, values in scores.values.items()},
+            }
             for i, x in enumerate(X)
         ],
     }

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from nas.errors import RunError
 from nas.onnx_eval import accuracy, logits
 from nas.runs import Run
+from nas.train_run import recorded_data
 from search_spaces import Space
 
 CALIBRATION_IMAGES = 500
@@ -84,22 +84,11 @@ class Subnets:
 
     def __init__(self, run: Run) -> None:
         from supernets import load_params
-        from supernets.data import load_dataset
 
-        self.run, config = run, run.config["data"]
+        self.run = run
         self.params = {k: np.asarray(v) for k, v in load_params(run.supernet, run.space).items()}
-        self.data = load_dataset(
-            config["source"],
-            size=config["size"],
-            seed=run.config["seed"],
-            skip_corrupt=config.get("skip_corrupt", False),
-        )
-        if self.data.fingerprint != config["fingerprint"]:
-            raise RunError(
-                f"The data in {config['source']!r} has changed since {str(run.folder)!r} was trained; "
-                "restore it, or train again into another folder."
-            )
-        self.split = self.data.split(config["validation"], run.config["seed"])
+        self.data = recorded_data(run)
+        self.split = self.data.split(run.config["data"]["validation"], run.config["seed"])
 
     def images(self, images: np.ndarray, size: int) -> np.ndarray:
         """Normalised images `[n, size, size, c]`."""

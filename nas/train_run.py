@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.console import progress, say
-from nas.errors import UserError
+from nas.errors import RunError, UserError
 from nas.memory import release_memory
 from nas.runs import Run
 from search_spaces import Space, get_space, space_parameters
@@ -55,6 +55,26 @@ def data_record(
         "std": data.std.tolist(),
     }
     return record | ({"skip_corrupt": True} if skip_corrupt else {})
+
+
+def recorded_data(run: Run) -> "Dataset":
+    """The data that a run was trained on.
+
+    Raises:
+        RunError: if it has changed since.
+    """
+    from supernets.data import load_dataset
+
+    config = run.config["data"]
+    data = load_dataset(
+        config["source"], size=config["size"], seed=run.config["seed"], skip_corrupt=config.get("skip_corrupt", False)
+    )
+    if data.fingerprint != config["fingerprint"]:
+        raise RunError(
+            f"The data in {config['source']!r} has changed since {str(run.folder)!r} was trained; "
+            "restore it, or train again into another folder."
+        )
+    return data
 
 
 def train_run(

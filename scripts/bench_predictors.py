@@ -3,7 +3,10 @@
     python scripts/bench_predictors.py                       # default predictor: minutes
     python scripts/bench_predictors.py --models all          # every model
     python scripts/bench_predictors.py --nodes nodes.npz     # ParZC too, on node statistics made by --make-nodes
-    python scripts/bench_predictors.py --make-nodes nodes.npz --n 2500
+    python scripts/bench_predictors.py --make-nodes nodes.npz              # of every NAS-Bench-201 architecture
+    python scripts/bench_predictors.py --make-nodes nodes.npz --inputs inputs.npz  # from bench_proxies.py --prepare
+
+The last full result, with its conditions, is kept in benchmarks/predictors.json.
 
 Every split draws the labels at random and is judged on all other architectures (at most `--test`).
 """
@@ -31,7 +34,8 @@ ASKED = {
     ("nasbench201 nodes", 78, "parzc"): 0.70,
     ("nasbench201 nodes", 156, "parzc"): 0.73,
 }
-NODE_BATCH = 32
+RESULT = ROOT / "benchmarks" / "predictors.json"
+NODE_BATCH = 64
 Table = tuple[np.ndarray, np.ndarray]  # features [n, d] and accuracies [n]
 
 
@@ -99,22 +103,34 @@ TASKS: dict[str, tuple[Callable[[], Table], tuple[int, ...]]] = {
 }
 
 
-def make_nodes(path: Path, n: int) -> None:
-    """Computes node statistics of the architectures with published proxies, for ParZC."""
-    import pandas as pd
-
+def make_nodes(path: Path, inputs: Path, n: int | None) -> None:
+    """Computes node statistics of NAS-Bench-201's architectures, for ParZC, on the images of bench_proxies.py."""
     from predictors.zero_cost import ZeroCost, node_names
     from search_spaces import get_space
-    from supernets.data import load_dataset
 
-    data = load_dataset(SHARED / "data" / "cifar10_jpeg")
-    chosen = np.random.default_rng(0).permutation(len(data.train_images))[:NODE_BATCH]
-    images = ((data.train_images[chosen] / 255 - data.mean) / data.std).astype(np.float32)
-    judge = ZeroCost(("snip", "synflow"), images, data.train_labels[chosen], batch=NODE_BATCH)
+    with np.load(inputs, allow_pickle=False) as file:
+        archs, images, labels = file["every_arch"][:n], file["images"].astype(np.float32), file["labels"]
+    judge = ZeroCost(("snip", "synflow"), images, labels, batch=NODE_BATCH)
     space = get_space("nasbench201")
-    table = pd.read_parquet(SHARED / "bench" / "nasbench201_zero_cost.parquet").iloc[:n]
-    networks = [space.network(space.parse(text)) for text in table.arch_str]
-    np.savez_compressed(path, nodes=judge.nodes(networks, node_names(space)), y=table.test_acc_200.to_numpy())
+    networks = [space.network(space.parse(str(text))) for text in archs]
+    start = time.perf_counter()
+
+    def report(done: int, total: int) -> None:
+        seconds = time.perf_counter() - start
+        print(f"{done} of {total}, {seconds:.0f} s", file=sys.stderr, flush=True)
+
+    statistics = judge.nodes(networks, node_names(space), report).astype(np.float32)
+    np.savez_compressed(path, nodes=statistics, archs=archs)
+
+
+def nodes_table(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Node statistics `[n, nodes, k]` and the accuracies of their architectures."""
+    import pandas as pd
+
+    table = pd.read_parquet(SHARED / "bench" / "nasbench201.parquet", columns=["arch_str", "c10_test_200"])
+    accuracy = table.set_index("arch_str").c10_test_200
+    with np.load(path, allow_pickle=False) as file:
+        return file["nodes"].astype(np.float64), accuracy.loc[list(file["archs"])].to_numpy(dtype=np.float64)
 
 
 def judge(table: Table, labels: int, model: str, splits: int, test: int) -> dict[str, Any]:
@@ -199,11 +215,14 @@ def main() -> None:
     parser.add_argument("--tasks", help="names joined by commas; all by default")
     parser.add_argument("--nodes", type=Path, help="node statistics, for ParZC")
     parser.add_argument("--make-nodes", type=Path, metavar="FILE", help="compute node statistics and stop")
-    parser.add_argument("--n", type=int, default=2500, help="architectures for --make-nodes")
+    parser.add_argument("--inputs", type=Path, help="what bench_proxies.py --prepare wrote, for --make-nodes")
+    parser.add_argument("--n", type=int, help="architectures for --make-nodes; all by default")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if options.make_nodes:
-        make_nodes(options.make_nodes, options.n)
+        if not options.inputs:
+            parser.error("--make-nodes needs --inputs FILE; `bench_proxies.py --prepare FILE` writes it.")
+        make_nodes(options.make_nodes, options.inputs, options.n)
         return
     from predictors.models import MODELS
 
@@ -228,8 +247,7 @@ def main() -> None:
         from predictors.parzc import scale_nodes, training_free
         from predictors.regression import rank_correlation
 
-        with np.load(options.nodes, allow_pickle=False) as file:
-            nodes, y = file["nodes"], file["y"]
+        nodes, y = nodes_table(options.nodes)
         free = rank_correlation("kendall", training_free(nodes), y)
         print(f"ParZC, training-free: tau {free:.3f} on {len(y)}", file=sys.stderr if options.json else sys.stdout)
         for labels in (78, 156):

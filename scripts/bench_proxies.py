@@ -6,13 +6,13 @@
     python scripts/bench_proxies.py --inputs inputs.npz --json
 
 Accuracy is the 200-epoch CIFAR-10 test accuracy; images are CIFAR-10-JPEG. The timed run holds everything:
-compilation, all proxies, all architectures.
+compilation, all proxies, all architectures. The last full result of a platform, with its conditions, is kept in
+benchmarks/proxies.json.
 """
 
 import argparse
 import json
 import os
-import platform
 import sys
 import time
 from pathlib import Path
@@ -23,6 +23,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 SHARED = ROOT.parent / "shared"
+RESULT = ROOT / "benchmarks" / "proxies.json"
 BATCH = 64
 # Spearman with CIFAR-10 accuracy as NAS-Bench-Suite-Zero published it; zico's is from memory.
 PUBLISHED = {
@@ -43,7 +44,10 @@ SECONDS = {"cpu": 1.2, "gpu": 0.010}  # an architecture, all proxies
 
 
 def prepare(path: Path, rows: int) -> None:
-    """Writes architectures, published numbers and images of this benchmark to one file."""
+    """Writes architectures, published numbers and images of this benchmark to one file.
+
+    `every_arch` are all of the space, for the node statistics of bench_predictors.py.
+    """
     import pandas as pd
 
     from supernets.data import load_dataset
@@ -53,8 +57,10 @@ def prepare(path: Path, rows: int) -> None:
     data = load_dataset(SHARED / "data" / "cifar10_jpeg")
     chosen = np.random.default_rng(0).permutation(len(data.train_images))[: 2 * BATCH]
     published: Any = {c: table[c].to_numpy() for c in table if table[c].dtype.kind == "f"}
+    every = pd.read_parquet(SHARED / "bench" / "nasbench201.parquet", columns=["arch_str"])
     np.savez_compressed(
         path,
+        every_arch=every["arch_str"].to_numpy(dtype=str),
         archs=table["arch_str"].to_numpy(dtype=str),
         images=(data.train_images[chosen] / 255 - data.mean) / data.std,
         labels=data.train_labels[chosen],
@@ -70,7 +76,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2, help="draws of the weights; the second gives the ceiling")
     parser.add_argument("--inputs", type=Path, help="what --prepare wrote")
     parser.add_argument("--prepare", type=Path, metavar="FILE", help="write the inputs and stop")
-    parser.add_argument("--lanes", help="networks that share a call, e.g. 16,4")
+    parser.add_argument("--together", type=int, help="networks in lockstep; what suits the device by default")
     parser.add_argument("--save", type=Path, help="write the scores, .npz")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -82,49 +88,54 @@ def main() -> None:
     if not options.inputs:
         inputs.parent.mkdir(exist_ok=True)
         prepare(inputs, max(n, 1000))
-    document = run(inputs, n, 1 if options.quick else options.seeds, options.lanes, options.save)
+    document = run(inputs, n, 1 if options.quick else options.seeds, options.together, options.save)
     if not options.inputs:
         inputs.unlink()
+    if not options.quick:
+        kept = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+        RESULT.write_text(json.dumps({**kept, document["platform"]: document}, indent=1) + "\n")
     if options.json:
         print(json.dumps(document, indent=2))
         return
     print_table(document)
 
 
-def run(inputs: Path, n: int, seeds: int, lanes: str | None, save: Path | None) -> dict[str, Any]:
+def run(inputs: Path, n: int, seeds: int, together: int | None, save: Path | None) -> dict[str, Any]:
     """Scores `n` architectures with `seeds` draws of the weights."""
     import jax
     from scipy.stats import spearmanr
 
+    from latency_tables.device_side import fingerprint
     from predictors.zero_cost import PROXIES, ZeroCost
     from search_spaces import get_space
 
     with np.load(inputs, allow_pickle=False) as file:
-        given = {name: file[name][:n] for name in file.files if name not in ("images", "labels")}
+        given = {name: file[name][:n] for name in file.files if name not in ("images", "labels", "every_arch")}
         images, labels = file["images"].astype(np.float32), file["labels"]
     space = get_space("nasbench201")
     networks = [space.network(space.parse(str(text))) for text in given["archs"]]
-    sizes = tuple(int(x) for x in lanes.split(",")) if lanes else None
-    found, seconds, compile_s = [], [], []
+    found, seconds, first = [], [], []
     cpu_start = time.process_time()
     for seed in range(seeds):
         start = time.perf_counter()
-        judge = ZeroCost(tuple(PROXIES), images, labels, batch=BATCH, seed=seed, lanes=sizes)
+        judge = ZeroCost(tuple(PROXIES), images, labels, batch=BATCH, seed=seed, together=together)
         marks: list[float] = []
 
-        def report(done: int, total: int, marks: list[float] = marks) -> None:
+        def report(done: int, total: int, marks: list[float] = marks, start: float = start) -> None:
             marks.append(time.perf_counter())
-            if done % 100 < len(networks) // 100 or done == total:
-                print(f"{done} of {total}", file=sys.stderr, flush=True)
+            if done % 100 < 50 or done == total:
+                print(f"{done} of {total}, {marks[-1] - start:.1f} s", file=sys.stderr, flush=True)
 
         found.append(judge.score(networks, report))
         seconds.append(time.perf_counter() - start)
-        compile_s.append(judge.compile_seconds)
+        first.append(marks[0] - start)
     cpu = time.process_time() - cpu_start
     if save:
         scores: Any = found[0].values
         np.savez_compressed(save, archs=given["archs"], **scores)
     platform_name = "cpu" if jax.default_backend() == "cpu" else "gpu"
+    cpu_name = fingerprint("CPUExecutionProvider")["cpu"]
+    device = cpu_name if platform_name == "cpu" else jax.devices()[0].device_kind
     rows = []
     for name, values in found[0].values.items():
         column = given.get(TABLE_NAMES.get(name, name))
@@ -143,12 +154,12 @@ def run(inputs: Path, n: int, seeds: int, lanes: str | None, save: Path | None) 
         "benchmark": "proxies",
         "architectures": len(networks),
         "batch": BATCH,
-        "device": jax.devices()[0].device_kind if platform_name == "gpu" else platform.processor() or "cpu",
+        "device": device,
         "platform": platform_name,
         "cores": os.cpu_count(),
         "jax": jax.__version__,
         "seconds": seconds[0],
-        "compile_seconds": compile_s[0],
+        "seconds_to_first_scores": first[0],
         "seconds_per_architecture": seconds[0] / len(networks),
         "cpu_seconds_per_architecture": cpu / len(networks) / seeds,
         "asked_seconds_per_architecture": SECONDS[platform_name],
@@ -183,7 +194,7 @@ def print_table(document: dict[str, Any]) -> None:
     print(
         f"{document['architectures']} architectures, batch {document['batch']}, {document['device']}, "
         f"{document['cores']} cores, JAX {document['jax']}\n"
-        f"{document['seconds']:.1f} s in all, {document['compile_seconds']:.1f} s of it compiling: "
+        f"{document['seconds']:.1f} s in all, {document['seconds_to_first_scores']:.1f} s to the first: "
         f"{document['seconds_per_architecture'] * 1e3:.1f} ms an architecture "
         f"(asked {document['asked_seconds_per_architecture'] * 1e3:g}), "
         f"{document['cpu_seconds_per_architecture']:.2f} CPU s"

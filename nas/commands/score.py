@@ -7,6 +7,7 @@ import typer
 
 from nas.commands.options import Json, Seed, SpaceName, SpaceOptions
 from nas.console import emit_json, print_table
+from nas.errors import UserError
 
 _SHOWN = 20
 
@@ -23,10 +24,21 @@ def score(
     archs: Annotated[
         Path | None, typer.Option("--archs", help="Score these instead: a file, one architecture text a line.")
     ] = None,
+    evaluated: Annotated[
+        bool,
+        typer.Option(
+            "--evaluated",
+            help="Score what the searches of the run SPACE evaluated, and say how each proxy ranks their accuracies.",
+        ),
+    ] = False,
     data: Annotated[
-        str,
-        typer.Option("--data", help="fashion-mnist-6k, a .npz file, an image folder, or a folder of Parquet files."),
-    ] = "fashion-mnist-6k",
+        str | None,
+        typer.Option(
+            "--data",
+            help="fashion-mnist-6k, a .npz file, an image folder, or a folder of Parquet files; "
+            "a run's own by default.",
+        ),
+    ] = None,
     size: Annotated[int | None, typer.Option("--size", help="Resize images to this many pixels.")] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", help="Images; 64 as published.", min=2)] = 64,
     option: SpaceOptions = None,
@@ -38,11 +50,15 @@ def score(
     A higher score promises a higher accuracy. Scores compare architectures of one space only.
 
     Example: nas score nasbench201 --proxies synflow,nwot --n 1000 --data cifar10/
+
+    Example: nas score runs/c10 --evaluated --json > scores.json, then nas report --proxies scores.json
     """
     from nas.score_run import (
         DEFAULT_PROXIES,
         check_proxies,
+        evaluated_archs,
         read_archs,
+        score_data,
         score_document,
         score_population,
         scored_space,
@@ -51,6 +67,8 @@ def score(
     from predictors.zero_cost.proxies import PROXIES
     from search_spaces import space_parameters
 
+    if evaluated and archs:
+        raise UserError("--evaluated and --archs both say what to score; give one of them.")
     if proxies is None:
         names: tuple[str, ...] = DEFAULT_PROXIES
     else:
@@ -58,18 +76,19 @@ def score(
     options = parse_options(space, option or ())
     if not Path(space).exists():
         space_parameters(space)  # says which there are, before any data is read
-    from supernets.data import load_dataset
-
-    images = load_dataset(data, size=size, seed=seed)
+    images = score_data(space, data, size=size, seed=seed)
     chosen = scored_space(space, options, images)
-    if archs:
+    accuracy = None
+    if evaluated:
+        X, accuracy = evaluated_archs(Path(space))
+    elif archs:
         X = read_archs(archs, chosen)
     else:
         import numpy as np
 
         X = chosen.sample(np.random.default_rng(seed), n)
     scores = score_population(chosen, X, names, images, batch=batch_size, seed=seed)
-    document = score_document(chosen, X, scores, images, batch_size, seed)
+    document = score_document(chosen, X, scores, images, batch_size, seed, accuracy)
     if json:
         emit_json(document)
         return
@@ -80,6 +99,9 @@ def score(
         ("architecture", *names),
         [(row["arch"], *(f"{row[name]:.5g}" for name in names)) for row in best[:_SHOWN]],
     )
+    if accuracy is not None:
+        rows = [(name, f"{about['spearman']:.3f}") for name, about in document["proxies"].items()]
+        print_table(f"Rank correlation with {len(X)} accuracies out of the supernet", ("proxy", "Spearman"), rows)
     for name, count in scores.failures.items():
         if count:
             print(f"{name}: {count} could not be computed and have the worst score found")

@@ -50,7 +50,9 @@ def search(
         Literal["supernet", "zero-cost"],
         typer.Option("--accuracy", help="zero-cost: no training at all; RUN is then a space or a run."),
     ] = "supernet",
-    data: Annotated[str, typer.Option("--data", help="Images for --accuracy zero-cost.")] = "fashion-mnist-6k",
+    data: Annotated[
+        str | None, typer.Option("--data", help="Images for --accuracy zero-cost; a run's own by default.")
+    ] = None,
     option: SpaceOptions = None,
     storage: Annotated[str | None, typer.Option("--storage", help="Optuna storage URL; SQLite by default.")] = None,
     export: Annotated[
@@ -126,18 +128,17 @@ def zero_cost(
     evaluations: int,
     measured: int,
     table: Path | None,
-    data: str,
+    data: str | None,
     option: Sequence[str],
     seed: int,
     json: bool,
 ) -> None:
     """The front of proxy vote and latency."""
-    from nas.score_run import scored_space
+    from nas.score_run import score_data, scored_space
     from nas.spaces import parse_options
     from nas.zero_cost_search import ZeroCostSettings, zero_cost_search
-    from supernets.data import load_dataset
 
-    images = load_dataset(data, seed=seed)
+    images = score_data(str(run), data, size=None, seed=seed)
     space = scored_space(str(run), parse_options(str(run), option), images)
     settings = ZeroCostSettings(device, limit_ms, evaluations, measured=measured, seed=seed)
     document = zero_cost_search(space, images, settings, table)

@@ -14,6 +14,7 @@ import numpy as np
 from nas.front import volume_curve
 from nas.pareto import pareto_front
 from nas.runs import Run
+from nas.search.log import read_rows
 
 HOST = "127.0.0.1"  # a run's names and architectures are nobody else's business
 
@@ -33,18 +34,12 @@ def live_data(folder: Path) -> dict[str, Any]:
 
 
 def _search(log: Path) -> dict[str, Any]:
-    rows = []
-    for line in log.read_text(encoding="utf-8").split("\n")[1:-1]:  # without the header and what has no line end yet
-        try:
-            row = json.loads(line)
-            rows.append((str(row["arch"]), float(row["error"]), float(row["latency_ms"])))
-        except (ValueError, KeyError, TypeError):  # damaged: the search itself will say so
-            continue
-    Y = np.array([row[1:] for row in rows], dtype=np.float64).reshape(-1, 2)
+    rows = [row for row in read_rows(log) if {"error", "latency_ms"} <= row.keys()]
+    Y = np.array([(row["error"], row["latency_ms"]) for row in rows], dtype=np.float64).reshape(-1, 2)
     return {
         "name": log.stem,
         "evaluated": Y.tolist(),
-        "archs": [row[0] for row in rows],
+        "archs": [row["arch"] for row in rows],
         "front": pareto_front(Y).tolist(),
         "curve": volume_curve(Y, Y.max(axis=0)) if len(Y) else [],
     }

@@ -84,6 +84,21 @@ class EvaluationLog:
             ) from error
 
 
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The evaluations that a log holds right now: each architecture's text and values.
+
+    A line that is only half written or damaged is left out: the search itself will say so.
+    """
+    rows = []
+    for line in path.read_text(encoding="utf-8").split("\n")[1:-1]:  # without the header and what has no line end yet
+        try:
+            row = json.loads(line)
+            rows.append({"arch": str(row.pop("arch")), **{name: float(value) for name, value in row.items()}})
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue
+    return rows
+
+
 def _drop_half_line(path: Path) -> bool:
     """Cuts off a last line that a kill left without its end; whether anything remains."""
     data = path.read_bytes()

@@ -1,11 +1,6 @@
-"""`Machine`: runs the operators of several networks, through programs that are compiled once each.
+"""`Machine`: runs single operators through programs that are compiled once each."""
 
-On a CPU one network at a time is right. On a GPU a network of this size is all launch overhead,
-so the same operator of several networks, which has the same weights, runs as one program over
-"lanes".
-"""
-
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -15,9 +10,8 @@ import jax.numpy as jnp
 
 from predictors.zero_cost import programs, scaled
 from predictors.zero_cost.programs import Pass
-from predictors.zero_cost.schedule import Lane
 from predictors.zero_cost.weights import Initial, kernel_shape
-from search_spaces import Conv, Linear, Network, Operator, Scale, Sum
+from search_spaces import Conv, Linear, Operator, Scale, Sum
 
 Array = jax.Array
 
@@ -26,26 +20,24 @@ class Machine:
     """Compiled programs by operator.
 
     Args:
-        lanes: How many networks may share a call, descending.
         threads: That compile at once.
     """
 
-    def __init__(self, lanes: Sequence[int], threads: int) -> None:
-        self.lanes, self._threads = tuple(lanes), threads
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
         self._programs: dict[tuple[Any, ...], Any] = {}
 
-    def prepare(self, groups: Iterable[tuple[Operator, int]], passes: Iterable[tuple[Pass | None, int, bool]]) -> None:
-        """Compiles in parallel what the groups (an operator, number of lanes) need.
+    def prepare(self, operators: Iterable[Operator], passes: Iterable[tuple[Pass | None, int, bool]]) -> None:
+        """Compiles in parallel what operators need.
 
         Args:
-            groups: What will run.
+            operators: What will run.
             passes: Pass (None for synaptic flow), batch, and whether there is a way back.
         """
         passes = list(passes)
         wanted = {
-            (way, how, programs.signature(op), batch, lanes)
-            for op, number in set(groups)
-            for lanes in set(self._split(number))
+            (way, how, op, batch)
+            for op in {programs.signature(op) for op in operators}
             for how, batch, back in passes
             for way in (("forward", "backward") if back else ("forward",))
         }
@@ -54,54 +46,20 @@ class Machine:
             for key, program in zip(missing, pool.map(lambda key: _compile(*key), missing), strict=True):
                 self._programs[key] = program
 
-    def run(
-        self,
-        way: str,
-        how: Pass | None,
-        batch: int,
-        initial: Initial,
-        networks: Sequence[Network],
-        group: Sequence[Lane],
-        arguments: Sequence[tuple[Any, ...]],
-    ) -> list[Any]:
-        """One result a lane of a group; `arguments` are what the program takes after kernel and bias."""
-        op = networks[group[0][0]].operators[group[0][1]]
-        kernel, bias = initial.kernel(op)
-        results: list[Any] = []
-        arguments = list(arguments)
-        for lanes in self._split(len(group)):
-            arguments += arguments[-1:] * (len(results) + lanes - len(arguments))  # lanes to spare repeat the last
-            key = (way, how, programs.signature(op), batch, lanes)
-            if key not in self._programs:
-                self._programs[key] = _compile(*key)
-            results += self._programs[key](kernel, bias, *arguments[len(results) : len(results) + lanes])
-        return results[: len(group)]
-
-    def _split(self, number: int) -> list[int]:
-        """Lanes of the calls that serve a group; the last may have lanes to spare."""
-        parts = []
-        for lanes in self.lanes:
-            parts += [lanes] * (number // lanes)
-            number %= lanes
-        return parts + [self.lanes[-1]] * (number > 0)
+    def run(self, way: str, how: Pass | None, batch: int, initial: Initial, op: Operator, *arguments: Any) -> Any:
+        """Result of an operator; `arguments` are what the program takes after kernel and bias."""
+        key = (way, how, programs.signature(op), batch)
+        if key not in self._programs:
+            self._programs[key] = _compile(*key)
+        return self._programs[key](*initial.kernel(op), *arguments)
 
 
-def _lanes(function: Callable[..., Any], number: int, kernel: Any, bias: Any, *many: Any) -> tuple[Any, ...]:
-    """Runs `function(kernel, bias, *rest)` for several `rest`."""
-    if number == 1:
-        return (function(kernel, bias, *many[0]),)
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *many)
-    result = jax.vmap(lambda rest: function(kernel, bias, *rest))(stacked)
-    return tuple(jax.tree.map(lambda leaf, i=i: leaf[i], result) for i in range(number))
-
-
-def _compile(way: str, how: Pass | None, op: Operator, batch: int, lanes: int) -> Any:
+def _compile(way: str, how: Pass | None, op: Operator, batch: int) -> Any:
     module: Any = programs if how is not None else scaled
     function = partial(getattr(module, way), op, *([] if how is None else [how]))
     kernel = _spec(kernel_shape(op)) if isinstance(op, Conv | Linear) else None
     bias = _spec((op.out_shape[0],)) if isinstance(op, Conv | Linear) and op.bias else None
-    arguments = _arguments(way, how, op, batch)
-    return jax.jit(partial(_lanes, function, lanes)).lower(kernel, bias, *[arguments] * lanes).compile()
+    return jax.jit(function).lower(kernel, bias, *_arguments(way, how, op, batch)).compile()
 
 
 def _spec(shape: tuple[int, ...]) -> jax.ShapeDtypeStruct:
@@ -109,7 +67,7 @@ def _spec(shape: tuple[int, ...]) -> jax.ShapeDtypeStruct:
 
 
 def _arguments(way: str, how: Pass | None, op: Operator, batch: int) -> tuple[Any, ...]:
-    """Shapes of what a program takes after kernel and bias, for one lane."""
+    """Shapes of what a program takes after kernel and bias."""
 
     def bundle(shape: tuple[int, int, int], count: int) -> tuple[Any, ...]:
         return tuple(_spec((batch, shape[1], shape[2], shape[0])) for _ in range(count))

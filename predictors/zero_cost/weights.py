@@ -26,7 +26,7 @@ class Initial:
     """
 
     def __init__(self, seed: int, draw: Draw = "default") -> None:
-        self._seed, self._kind = seed, draw
+        self.seed, self._kind = seed, draw
         self._drawn: dict[tuple[str, tuple[int, ...]], tuple[Array, Array | None, float]] = {}
 
     def kernel(self, op: Operator) -> tuple[Array | None, Array | None]:
@@ -40,7 +40,7 @@ class Initial:
     def _draw(self, op: Conv | Linear) -> tuple[Array, Array | None, float]:
         shape = kernel_shape(op)
         if (op.name, shape) not in self._drawn:
-            rng = np.random.default_rng([self._seed, crc32(op.name.encode()), *shape])
+            rng = np.random.default_rng([self.seed, crc32(op.name.encode()), *shape])
             bound = 1 / np.sqrt(np.prod(shape[:-1]))
             kernel = rng.uniform(-bound, bound, shape).astype(np.float32)
             bias = rng.uniform(-bound, bound, shape[-1:]).astype(np.float32) if op.bias else None

@@ -7,7 +7,9 @@ import pytest
 
 from nas.errors import UserError
 from nas.report.proxies import heat_map, rank_correlations, write_proxy_report
-from nas.score_run import check_proxies, read_archs, score_document, score_population
+from nas.runs import Run
+from nas.score_run import check_proxies, evaluated_archs, read_archs, score_document, score_population
+from nas.search.log import EvaluationLog
 from search_spaces import get_space
 from supernets.data import Dataset
 
@@ -43,6 +45,28 @@ def test_report_of_scores(document, tmp_path):
     assert "11000000" in page and "<svg" in page and "http" not in page
     with pytest.raises(UserError, match="holds no scores"):
         write_proxy_report(tmp_path / "nothing.json")
+
+
+def test_evaluated_subnets_say_how_the_proxies_rank_them(data, tmp_path):
+    space = get_space("nasbench_macro", num_classes=4, image_size=8)
+    Run.create(tmp_path, space)
+    with pytest.raises(UserError, match="no search"):
+        evaluated_archs(tmp_path)
+    log = EvaluationLog(space, ("error", "latency_ms"), tmp_path / "search" / "cpu.jsonl", {})
+    texts = ("00000000", "11000000", "22222222", "00000001")
+    for text, error in zip(texts, (60.0, 40.0, 20.0, 50.0), strict=True):
+        log.append(np.array(space.parse(text)), (error, 1.0))
+    with (tmp_path / "search" / "cpu.jsonl").open("a") as file:
+        file.write('{"arch": "0000')  # a search is at work
+    X, accuracy = evaluated_archs(tmp_path)
+    assert [space.to_text(x) for x in X] == list(texts) and accuracy.tolist() == [40.0, 60.0, 80.0, 50.0]
+    scores = score_population(space, X, ("params", "nwot"), data, batch=8)
+    document = score_document(space, X, scores, data, 8, 0, accuracy)
+    assert document["proxies"]["params"]["spearman"] == pytest.approx(1.0)  # accuracies above are in their order
+    assert document["scores"][2]["accuracy"] == 80.0
+    (tmp_path / "scores.json").write_text(json.dumps(document))
+    page = write_proxy_report(tmp_path / "scores.json").read_text()
+    assert "params 1.00" in page and page.count("<circle") == 2 * len(texts)
 
 
 def test_heat_map_knows_constants():

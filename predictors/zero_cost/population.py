@@ -1,0 +1,342 @@
+"""`Population`: passes of many networks in lockstep, for a GPU.
+
+A network of a few hundred small operators is all launch overhead there. Here an operator of all
+networks of a chunk is one call, of all passes at once: the maps of every pass lie in pools, which the
+call updates in place.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from predictors.zero_cost.lockstep import Call, Plan, lower, plan
+from predictors.zero_cost.machine import input_shapes
+from predictors.zero_cost.planes import Plane
+from predictors.zero_cost.programs import Sums
+from predictors.zero_cost.scaled import NOTHING
+from predictors.zero_cost.weights import kernel_shape
+from search_spaces import Network, Operator
+from search_spaces.operators import Shape
+
+Array = jax.Array
+State = dict[str, Any]  # pools and tables by plane, kind and shape
+_TABLE = "//"  # in the keys of tables of results
+_OPTIONS: dict[str, Any] = {"xla_gpu_autotune_level": 0}  # choosing algorithms takes longer than a thousand networks
+_SHARE, _HOST_MEMORY = 0.5, 4e9  # of the device's memory for the pools; bytes where it does not say
+_PROBE = 8  # networks
+_ROOM = 1.15  # chunks of random networks differ by less
+
+
+class Population:
+    """Runs planes over networks, a chunk at a time.
+
+    Args:
+        planes: The passes.
+        threads: That compile at once.
+        together: Networks of a chunk; by default what the memory of the device holds.
+    """
+
+    def __init__(self, planes: Sequence[Plane], *, threads: int, together: int | None = None) -> None:
+        self.planes, self._together = tuple(planes), together
+        self._pool = ThreadPoolExecutor(threads)
+        self._programs: dict[tuple[str, Operator, int], Future[Any]] = {}
+        self._specs: State = {}
+
+    def run(self, networks: Sequence[Network]) -> Iterator[list[dict[str, Any]]]:
+        """What the passes leave behind, chunk by chunk: of every network the results by plane.
+
+        A plane gives "sums" or "flows" by operator's name, "image" (the last cotangent of the image), "code",
+        "variances" and "last", as far as it makes them.
+        """
+        steps = lower(networks)
+        image = (networks[0].in_channels, networks[0].size, networks[0].size)
+        together = self._together or _fitting(self.planes, plan(steps[:_PROBE], (4, 4), image), len(steps[:_PROBE]))
+        together = min(together, len(steps))
+        lanes = max(1, together // 4), max(1, together // 2)
+        state: State = {}
+        waiting: tuple[Plan, State] | None = None
+        for start in range(0, len(steps), together):
+            one = plan(steps[start : start + together], lanes, image)
+            if not state or not self._holds(one, together):
+                state = self._reserve(one, together)
+            self._prepare(one)
+            results = self._chunk(one, state)
+            if waiting is not None:
+                yield _entries(self.planes, *waiting)  # while the accelerator works on the next
+            waiting = one, results
+        if waiting is not None:
+            yield _entries(self.planes, *waiting)
+
+    def _holds(self, one: Plan, together: int) -> bool:
+        needed = _specs(self.planes, one, together)
+        return needed.keys() <= self._specs.keys() and all(
+            _length(needed[key]) <= _length(self._specs[key]) for key in needed
+        )
+
+    def _reserve(self, one: Plan, together: int) -> State:
+        """Pools and tables for a plan and others like it; what was compiled for smaller ones is lost."""
+        if not self._holds(one, together):
+            self._specs, self._programs = _specs(self.planes, one, together, room=_ROOM), {}
+        state = {key: jax.tree.map(_zeros, spec) for key, spec in self._specs.items()}
+        for plane in self.planes:
+            key = _key(plane, _maps(plane), one.image)
+            state[key] = tuple(
+                pool.at[0].set(part.reshape(pool.shape[1:])) for pool, part in zip(state[key], plane.image, strict=True)
+            )
+        return state
+
+    def _prepare(self, one: Plan) -> None:
+        """Begins to compile every program of a plan, in the order in which they are needed."""
+        wanted = [("forward", call.op, call.forward.shape[1]) for call in one.calls]
+        if any(plane.end for plane in self.planes):
+            wanted += [("backward", c.op, c.forward.shape[1]) for c in reversed(one.calls) if c.backward is not None]
+        for key in dict.fromkeys(wanted):
+            if key not in self._programs:
+                self._programs[key] = self._pool.submit(_compile, self.planes, self._specs, *key)
+
+    def _chunk(self, one: Plan, state: State) -> State:
+        """Dispatches a chunk's calls; its results, not yet computed."""
+        for call in one.calls:
+            self._call("forward", call, call.forward, state)
+        results: State = {}
+        for plane in self.planes:
+            if plane.last is not None:
+                results[f"{plane.name}/last"] = [
+                    _last(plane, shape, state[_key(plane, "passing", shape)], np.array([slot], np.int32))
+                    for shape, slot in one.last
+                ]
+            if plane.end is not None:
+                shape = one.results[0][0]
+                maps, ends = _key(plane, "kept", shape), _key(plane, "cotangents", shape)
+                slots = np.array([slot for _, slot in one.results], dtype=np.int32)
+                state[ends] = _start(plane, shape, state[maps], state[ends], slots, one.ends)
+        if any(plane.end for plane in self.planes):
+            for call in reversed(one.calls):
+                if call.backward is not None:
+                    self._call("backward", call, call.backward, state)
+        for key in [key for key in state if _TABLE in key]:
+            results[key], state[key] = state[key], _zeros(self._specs[key])
+        for plane in self.planes:
+            if plane.how is not None and plane.how.jacobian:
+                image = _key(plane, "cotangents", one.image)
+                results[f"{plane.name}/image"] = _take(plane, one.image, state[image][-1], one.images)
+        return results
+
+    def _call(self, way: str, call: Call, index: np.ndarray, state: State) -> None:
+        program, keys = self._programs[way, call.op, index.shape[1]].result()
+        weighted = bool(kernel_shape(call.op))
+        kernels = tuple(plane.initial.kernel(call.named) if weighted else (None, None) for plane in self.planes)
+        state.update(program({key: state[key] for key in keys}, kernels, index))
+
+
+# -- pools and tables --------------------------------------------------------------------------------
+
+
+def _maps(plane: Plane) -> str:
+    """Which slots a plane's maps have."""
+    return "passing" if plane.end is None else "kept"
+
+
+def _key(plane: Plane, kind: str, shape: Shape) -> str:
+    return f"{plane.name}/{kind}/{shape}"
+
+
+def _specs(planes: Sequence[Plane], one: Plan, networks: int, room: float = 1.0) -> State:
+    """Shapes of the pools and tables of a plan, the number of slots and rows times `room`."""
+    specs: State = {}
+    rows = int(np.ceil(room * len(one.rows)))
+    for plane in planes:
+        for kind in ("passing",) if plane.end is None else ("kept", "products", "cotangents"):
+            if kind == "products" and plane.how is None:
+                continue
+            count = plane.how.cotangents if kind == "cotangents" and plane.how is not None else None
+            for shape, size in getattr(one, kind).size.items():
+                specs[_key(plane, kind, shape)] = plane.pool(int(np.ceil(room * size)), shape, count)
+        tables: dict[str, tuple[int, ...]] = {}
+        if plane.how is None:
+            tables["flows"] = (rows,)
+        else:
+            batch = len(plane.image[0])
+            if plane.end is not None and plane.how.weights:
+                tables["sums"] = (rows, len(Sums._fields))
+            if plane.how.codes:
+                tables["code"] = (networks, batch, batch)
+            if plane.how.variances:
+                tables["variances"] = (rows,)
+        specs |= {f"{plane.name}{_TABLE}{name}": _spec(shape) for name, shape in tables.items()}
+    return specs
+
+
+def _length(spec: Any) -> int:
+    return int(jax.tree.leaves(spec)[0].shape[0])
+
+
+def _fitting(planes: Sequence[Plane], one: Plan, networks: int) -> int:
+    """How many networks the device holds, judged by a few."""
+    leaves = jax.tree.leaves(_specs(planes, one, networks))
+    each = sum(4 * np.prod(leaf.shape, dtype=np.float64) for leaf in leaves) / networks
+    limit = (jax.devices()[0].memory_stats() or {}).get("bytes_limit", _HOST_MEMORY)
+    return int(np.clip(_SHARE * limit / each, 4, 256))
+
+
+# -- programs ----------------------------------------------------------------------------------------
+
+
+def _compile(planes: Sequence[Plane], specs: State, way: str, op: Operator, lanes: int) -> tuple[Any, list[str]]:
+    """Program of an operator, and which parts of the state it takes and returns."""
+    function, rows = {"forward": (_forward, 2 * len(op.inputs) + 6), "backward": (_backward, 3 * len(op.inputs) + 3)}[
+        way
+    ]
+    keys = [key for key in _touched(planes, way, op) if key in specs]
+    kernel = _spec(kernel_shape(op)) if kernel_shape(op) else None
+    bias = _spec((op.out_shape[0],)) if getattr(op, "bias", False) else None
+    index = jax.ShapeDtypeStruct((rows, lanes), jnp.int32)
+    lowered = jax.jit(partial(function, tuple(planes), op), donate_argnums=0).lower(
+        {key: specs[key] for key in keys}, ((kernel, bias),) * len(planes), index
+    )
+    return lowered.compile(_OPTIONS if jax.default_backend() == "gpu" else None), keys
+
+
+def _touched(planes: Sequence[Plane], way: str, op: Operator) -> list[str]:
+    shapes = dict.fromkeys([*input_shapes(op), op.out_shape])
+    found = []
+    for plane in planes:
+        if way == "backward" and plane.end is None:
+            continue
+        found += [_key(plane, _maps(plane), shape) for shape in shapes]
+        found.append(_key(plane, "products", op.out_shape))
+        tables = ("sums", "flows") if way == "backward" else ("code", "variances")
+        found += [f"{plane.name}{_TABLE}{name}" for name in tables]
+        if way == "backward":
+            found += [_key(plane, "cotangents", shape) for shape in shapes]
+    return found
+
+
+def _gather(plane: Plane, pools: Any, slots: Array, shape: Shape) -> Any:
+    """Maps of every lane; a map that is nowhere is zero."""
+
+    def rows(pool: Array) -> Array:
+        return pool.at[slots].get(mode="fill", fill_value=NOTHING if pool.ndim == 1 else 0.0)
+
+    return plane.maps(jax.tree.map(rows, pools), shape)
+
+
+def _scatter(pools: Any, slots: Array, maps: Any) -> Any:
+    """Writes the maps of every lane; one that belongs nowhere is dropped."""
+
+    def written(pool: Array, new: Array) -> Array:
+        return pool.at[slots].set(new.reshape(len(new), *pool.shape[1:]), mode="drop", unique_indices=True)
+
+    return jax.tree.map(written, pools, maps)
+
+
+def _forward(planes: Sequence[Plane], op: Operator, state: State, kernels: Any, index: Array) -> State:
+    k = len(op.inputs)
+    product, row, network, weight = index[2 * k + 2 :]
+    for plane, (kernel, bias) in zip(planes, kernels, strict=True):
+        slots = index[: k + 1] if plane.end is not None else index[k + 1 : 2 * k + 2]
+        ins = tuple(
+            _gather(plane, state[_key(plane, _maps(plane), shape)], slots[j], shape)
+            for j, shape in enumerate(input_shapes(op))
+        )
+        result = jax.vmap(partial(plane.forward, op, kernel, bias))(ins)
+        out = result if plane.how is None else result.out
+        key = _key(plane, _maps(plane), op.out_shape)
+        state[key] = _scatter(state[key], slots[k], out)
+        if plane.how is None:
+            continue
+        if result.products and plane.end is not None:
+            key = _key(plane, "products", op.out_shape)
+            state[key] = _scatter(state[key], product, result.products)
+        if result.code is not None:
+            key, times = f"{plane.name}{_TABLE}code", weight[:, None, None].astype(jnp.float32)
+            state[key] = state[key].at[network].add(times * result.code, mode="drop", unique_indices=True)
+        if result.variance is not None:
+            key = f"{plane.name}{_TABLE}variances"
+            state[key] = _scatter(state[key], row, result.variance)
+    return state
+
+
+def _backward(planes: Sequence[Plane], op: Operator, state: State, kernels: Any, index: Array) -> State:
+    k, shapes = len(op.inputs), input_shapes(op)
+    product, row, end = index[k : k + 3]
+    for plane, (kernel, bias) in zip(planes, kernels, strict=True):
+        if plane.end is None:
+            continue
+        ins = tuple(
+            _gather(plane, state[_key(plane, "kept", shape)], index[j], shape) for j, shape in enumerate(shapes)
+        )
+        made = state.get(_key(plane, "products", op.out_shape), ()) if kernel_shape(op) else ()
+        products = _gather(plane, made, product, op.out_shape)
+        cotangents = _gather(plane, state[_key(plane, "cotangents", op.out_shape)], end, op.out_shape)
+        inputs, sums = jax.vmap(partial(plane.backward, op, kernel, bias))(ins, products, cotangents)
+        inputs += (cotangents,) * (k - len(inputs))
+        for j, (shape, new) in enumerate(zip(shapes, inputs, strict=True)):
+            key, slots, first = _key(plane, "cotangents", shape), index[k + 3 + j], index[2 * k + 3 + j] > 0
+            sums_there = plane.added(_gather(plane, state[key], slots, shape), new, first)
+            state[key] = _scatter(state[key], slots, sums_there)
+        if sums is not None:
+            key = f"{plane.name}{_TABLE}{'flows' if plane.how is None else 'sums'}"
+            state[key] = _scatter(state[key], row, sums if plane.how is None else jnp.stack(sums, axis=-1))
+    return state
+
+
+@partial(jax.jit, static_argnums=(0, 1), donate_argnums=3)
+def _start(plane: Plane, shape: Shape, maps: Any, cotangents: Any, results: Array, ends: Array) -> Any:
+    """Writes the cotangents of the networks' results."""
+    assert plane.end is not None
+    return _scatter(cotangents, ends, jax.vmap(plane.end)(_gather(plane, maps, results, shape)))
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _last(plane: Plane, shape: Shape, maps: Any, slot: Array) -> Array:
+    assert plane.last is not None
+    return jax.vmap(plane.last)(_gather(plane, maps, slot, shape))[0]
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _take(plane: Plane, shape: Shape, pool: Array, slots: Array) -> Array:
+    return plane.maps(pool.at[slots].get(mode="fill", fill_value=jnp.nan), shape)
+
+
+def _spec(shape: tuple[int, ...]) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, jnp.float32)
+
+
+def _zeros(spec: jax.ShapeDtypeStruct) -> Array:
+    return jnp.zeros(spec.shape, spec.dtype)
+
+
+# -- results -----------------------------------------------------------------------------------------
+
+
+def _entries(planes: Sequence[Plane], one: Plan, results: State) -> list[dict[str, Any]]:
+    """Results by network and plane, fetched."""
+    results = jax.device_get(results)
+    entries: list[dict[str, Any]] = [{plane.name: {} for plane in planes} for _ in one.results]
+    for plane in planes:
+        table = {name: results.get(f"{plane.name}{_TABLE}{name}") for name in ("sums", "flows", "code", "variances")}
+        for n, entry in enumerate(entries):
+            found = entry[plane.name]
+            found |= {name: {} for name in ("sums", "flows") if table[name] is not None}
+            if table["variances"] is not None:
+                found["variances"] = []
+            for name in ("last", "image"):
+                if f"{plane.name}/{name}" in results:
+                    found[name] = results[f"{plane.name}/{name}"][n]
+            if table["code"] is not None:
+                found["code"] = table["code"][n]
+        for r, row in enumerate(one.rows):
+            found = entries[row.network][plane.name]
+            if table["sums"] is not None and row.kernel and row.reached:
+                found["sums"][row.name] = Sums(*table["sums"][r].tolist())
+            if table["flows"] is not None and row.kernel and row.reached:
+                found["flows"][row.name] = float(table["flows"][r])
+            if table["variances"] is not None and row.norm:
+                found["variances"].append(float(table["variances"][r]))
+    return entries
