@@ -156,8 +156,8 @@ def _pictures(
         assert folder is not None
         run = Run.open(folder)
         record = run.config["data"]
-        skip = record.get("skip_corrupt", False)
-        found = load_dataset(record["source"], size=record["size"], seed=run.config["seed"], skip_corrupt=skip)
+        how = {"skip_corrupt": record.get("skip_corrupt", False), "stream": record.get("stream", False)}
+        found = load_dataset(record["source"], size=record["size"], seed=run.config["seed"], **how)
         if found.fingerprint != record["fingerprint"]:
             raise UserError(
                 f"The data in {record['source']!r} has changed since {str(folder)!r} was trained; add --data."
@@ -184,7 +184,7 @@ def _pictures(
         ready(split.train_images[:images]),
         ready(split.validation_images[:JUDGED]),
         split.validation_labels[:JUDGED],
-        ready(found.test_images),
+        ready(found.test_images[:]),
         found.test_labels,
     )
 

@@ -48,12 +48,20 @@ def evaluate(folder: Path, texts: list[str]) -> list[dict[str, Any]]:
 def _test_accuracy(subnets: Subnets, network: "Network", weights: dict[str, np.ndarray]) -> float:
     from latency_tables import onnx_model
 
-    model = onnx_model(network, weights, batch=min(BATCH, len(subnets.data.test_labels)))
-    return accuracy(logits(model.SerializeToString(), subnets.test_images(network.size)), subnets.data.test_labels)
+    labels = subnets.data.test_labels
+    model = onnx_model(network, weights, batch=min(BATCH, len(labels))).SerializeToString()
+    return accuracy(subnets.test_outputs(lambda images: logits(model, images), network.size), labels)
 
 
 def retrain(
-    folder: Path, text: str, config: "TrainConfig", *, inherit: bool, teach: bool, devices: int | None = None
+    folder: Path,
+    text: str,
+    config: "TrainConfig",
+    *,
+    inherit: bool,
+    teach: bool,
+    devices: int | None = None,
+    workers: int = 0,
 ) -> dict[str, Any]:
     """Trains one architecture of a run, and writes its checkpoints, an ONNX file and a card to `retrained/`.
 
@@ -64,6 +72,7 @@ def retrain(
         inherit: Start from the supernet's weights.
         teach: Learn from the supernet's largest network beside the labels.
         devices: How many to use.
+        workers: Processes that decode streamed pictures; 0 for threads.
 
     Returns:
         The card: accuracies on the test images, costs, where the file is.
@@ -104,6 +113,7 @@ def retrain(
             start=inherited(subnets.params, network) if inherit else None,
             teacher=(_on_device(subnets.params), largest) if teach else None,
             devices=devices,
+            workers=workers,
         )
     stats = network_moments(params, network, jnp.asarray(subnets.calibration_images(network.size)))
     weights = export_weights(slice_weights(params, network, stats))

@@ -13,6 +13,7 @@ from nas.train_run import recorded_data
 from search_spaces import Space
 
 CALIBRATION_IMAGES = 500
+_TEST_CHUNK = 1000  # test images in memory at once
 
 
 @dataclass(frozen=True)
@@ -96,15 +97,19 @@ class Subnets:
 
         return np.asarray(prepare(images, self.data.mean, self.data.std, size=size))
 
-    def test_images(self, size: int) -> np.ndarray:
-        """Test images NCHW."""
+    def test_outputs(self, run: Callable[[np.ndarray], np.ndarray], size: int) -> np.ndarray:
+        """What a function makes of all test images, given some of them at a time, normalised NCHW."""
         from supernets.images import nchw
 
-        return nchw(self.images(self.data.test_images, size))
+        raw = self.data.test_images
+        parts = (raw[i : i + _TEST_CHUNK] for i in range(0, len(raw), _TEST_CHUNK))
+        return np.concatenate([run(nchw(self.images(part, size))) for part in parts])
 
     def calibration_images(self, size: int) -> np.ndarray:
-        """Training images for batch norms and quantisation, NHWC."""
-        return self.images(self.split.train_images[:CALIBRATION_IMAGES], size)
+        """Training images for batch norms and quantisation, NHWC: a random choice, for files often come by class."""
+        images = self.split.train_images
+        rng = np.random.default_rng([self.run.config["seed"], 6])
+        return self.images(images[rng.permutation(len(images))[:CALIBRATION_IMAGES]], size)
 
     def evaluator(self) -> Evaluator:
         """The part that workers need."""
@@ -120,13 +125,17 @@ class Subnets:
         )
 
 
-def flax_logits(module: Any, images: np.ndarray) -> np.ndarray:
-    """Outputs `[n, classes]` of a stand-alone Flax module for images `[n, h, w, c]`."""
+def flax_logits(module: Any) -> Callable[[np.ndarray], np.ndarray]:
+    """From images `[n, c, h, w]` to the outputs `[n, classes]` of a stand-alone Flax module."""
     import jax
     from flax import nnx
 
     graph, state = nnx.split(module)
     run: Callable[..., Any] = jax.jit(lambda state, x: nnx.merge(graph, state)(x))
-    batch = 250
-    parts = [np.asarray(run(state, images[i : i + batch])) for i in range(0, len(images), batch)]
-    return np.concatenate(parts)
+
+    def outputs(images: np.ndarray, batch: int = 250) -> np.ndarray:
+        images = images.transpose(0, 2, 3, 1)
+        parts = [np.asarray(run(state, images[i : i + batch])) for i in range(0, len(images), batch)]
+        return np.concatenate(parts)
+
+    return outputs

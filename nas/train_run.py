@@ -1,5 +1,6 @@
 """Training a supernet into a run folder."""
 
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,7 +55,11 @@ def data_record(
         "mean": data.mean.tolist(),
         "std": data.std.tolist(),
     }
-    return record | ({"skip_corrupt": True} if skip_corrupt else {})
+    return record | ({"skip_corrupt": True} if skip_corrupt else {}) | ({"stream": True} if data.streamed else {})
+
+
+def _silent(done: int, total: int, text: str) -> None:
+    """Progress of a host that only helps."""
 
 
 def recorded_data(run: Run) -> "Dataset":
@@ -66,9 +71,8 @@ def recorded_data(run: Run) -> "Dataset":
     from supernets.data import load_dataset
 
     config = run.config["data"]
-    data = load_dataset(
-        config["source"], size=config["size"], seed=run.config["seed"], skip_corrupt=config.get("skip_corrupt", False)
-    )
+    how = {"skip_corrupt": config.get("skip_corrupt", False), "stream": config.get("stream", False)}
+    data = load_dataset(config["source"], size=config["size"], seed=run.config["seed"], **how)
     if data.fingerprint != config["fingerprint"]:
         raise RunError(
             f"The data in {config['source']!r} has changed since {str(run.folder)!r} was trained; "
@@ -88,8 +92,12 @@ def train_run(
     size: int | None,
     skip_corrupt: bool = False,
     devices: int | None = None,
+    workers: int = 0,
+    host: int = 0,
 ) -> dict[str, Any]:
     """Trains (or continues) the supernet of a run; the validation images are kept out.
+
+    Over several hosts, only the first (0) writes the configuration and shows its progress.
 
     Returns:
         What was done: run, space, epochs, final loss and training accuracy of the largest network.
@@ -98,15 +106,15 @@ def train_run(
 
     check_supernet(space)
     split = data.split(validation, config.seed)
-    run = Run.create(
-        folder,
-        space,
-        seed=config.seed,
-        data=data_record(data, source, validation=validation, size=size, skip_corrupt=skip_corrupt),
-        train=asdict(config),
-    )
+    made = {
+        "seed": config.seed,
+        "data": data_record(data, source, validation=validation, size=size, skip_corrupt=skip_corrupt),
+        "train": asdict(config),
+    }
+    named = {"name": space.name, "options": space.options}
+    run = Run.create(folder, space, **made) if host == 0 else Run(folder, {"space": named, **made})
     last: list[Any] = []
-    with progress("train") as update:
+    with progress("train") if host == 0 else nullcontext(_silent) as update:
 
         def show(report: Any) -> None:
             last[:] = [report]
@@ -128,6 +136,7 @@ def train_run(
             on_step=show,
             on_compiled=wait,
             devices=devices,
+            workers=workers,
         )
     release_memory()
     document: dict[str, Any] = {"run": str(folder), "space": run.config["space"], "epochs": config.epochs}

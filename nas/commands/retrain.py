@@ -19,6 +19,9 @@ def retrain(
     precision: Annotated[str, typer.Option("--precision", help="fp32 or bf16.")] = "fp32",
     ema: Annotated[float, typer.Option("--ema", help="Decay of an average of the weights.")] = 0.0,
     devices: Annotated[int | None, typer.Option("--devices", help="Accelerators to divide a batch over.")] = None,
+    workers: Annotated[
+        int, typer.Option("--workers", help="Processes that decode streamed pictures; 0 for threads.", min=0)
+    ] = 0,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
@@ -40,7 +43,7 @@ def retrain(
         ema=ema,
         seed=seed,
     )
-    card = run_it(run, arch, config, inherit=inherit, teach=distill, devices=devices)
+    card = run_it(run, arch, config, inherit=inherit, teach=distill, devices=devices, workers=workers)
     if json:
         emit_json(card)
         return

@@ -1,6 +1,7 @@
 """`nas train`: a supernet for a data set."""
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -41,14 +42,26 @@ def train(
     skip_corrupt: Annotated[
         bool, typer.Option("--skip-corrupt", help="Leave out pictures that cannot be read (see `nas data check`).")
     ] = False,
+    stream: Annotated[
+        bool | None,
+        typer.Option(
+            "--stream/--in-memory",
+            help="Decode pictures as they are needed, or all at the start; by default streams from 4 GiB decoded.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int, typer.Option("--workers", help="Processes that decode streamed pictures; 0 for threads.", min=0)
+    ] = 0,
     method: Annotated[
         str, typer.Option("--method", help="sandwich, ofa, single_path, scratch (with --arch), proxyless or fbnet.")
     ] = "sandwich",
     arch: Annotated[str, typer.Option("--arch", help="The network of --method scratch.")] = "",
     divergence: Annotated[str, typer.Option("--divergence", help="Of the sandwich: ce, or alpha (AlphaNet).")] = "ce",
     sampling: Annotated[
-        str, typer.Option("--sampling", help="Of the sandwich: uniform, best or worst (AttentiveNAS).")
+        str,
+        typer.Option("--sampling", help="uniform; of the sandwich best or worst (AttentiveNAS); of single_path fair."),
     ] = "uniform",
+    schedule: Annotated[str, typer.Option("--schedule", help="cosine, or exponential (BigNAS).")] = "cosine",
     precision: Annotated[str, typer.Option("--precision", help="fp32 or bf16.")] = "fp32",
     randaugment: Annotated[float, typer.Option("--randaugment", help="Magnitude 0 (off) to 10.")] = 0.0,
     mixup: Annotated[float, typer.Option("--mixup", help="Mixup's alpha.")] = 0.0,
@@ -86,8 +99,8 @@ def train(
     options = parse_options(space, option or ())
     get_space(space, **options)  # refuses an unknown name before any work
     writable_folder(out)
-    _connect(hosts)
-    images = load_dataset(data, size=size, seed=seed, skip_corrupt=skip_corrupt)
+    host = _connect(hosts)
+    images = load_dataset(data, size=size, seed=seed, skip_corrupt=skip_corrupt, stream=stream)
     from supernets import TrainConfig
     from supernets.config import METHODS
 
@@ -99,6 +112,8 @@ def train(
         "random_subnets": random_subnets,
     }
     differentiable = method in ("proxyless", "fbnet")
+    if differentiable and hosts:
+        raise UserError(f"--hosts goes with supernets, not with --method {method}; use --devices on one host.")
     if not differentiable and method not in METHODS:
         raise UserError(f"--method (={method!r}) must be one of: {', '.join(METHODS)}, proxyless, fbnet.")
     given |= {
@@ -107,6 +122,7 @@ def train(
         "divergence": divergence,
         "sampling": sampling,
         "precision": precision,
+        "schedule": schedule,
         "randaugment": randaugment,
         "mixup": mixup,
         "cutmix": cutmix,
@@ -115,27 +131,32 @@ def train(
     config = TrainConfig(seed=seed, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
     chosen = space_for(space, images, options)
     held_out = validation or max(1, min(1000, len(images.train_images) // 6))
-    with locked(out, "nas train"):
+    with locked(out, "nas train") if host == 0 else nullcontext():
         if differentiable:
             from nas.differentiable_run import Where, differentiable_run
-            from supernets.search_config import SearchConfig, fbnet_config
+            from supernets.search_config import fbnet_config, proxyless_config
 
             if method == "proxyless" and reference_ms is None:
                 raise UserError("--method proxyless needs the latency to aim at; add --reference-ms, e.g. 5.")
+            updates = config.epochs * len(images.train_images) // config.batch_size // 5
+            goal, how = reference_ms or 1.0, {"gradient": gradient, "loss": latency_loss}
             wish = (
-                fbnet_config(config)
+                fbnet_config(config, updates=updates)
                 if method == "fbnet"
-                else SearchConfig("proxyless", config, reference_ms or 1.0, gradient, latency_loss)  # type: ignore[arg-type]
+                else proxyless_config(config, goal, updates=updates, **how)  # type: ignore[arg-type]
             )
             where = Where(device, table)
             document = differentiable_run(
-                out, chosen, images, data, wish, where, validation=held_out, size=size, skip_corrupt=skip_corrupt
-            )
+                out, chosen, images, data, wish, where,
+                validation=held_out, size=size, skip_corrupt=skip_corrupt, devices=devices, workers=workers,
+            )  # fmt: skip
         else:
             document = train_run(
                 out, chosen, images, data, config,
-                validation=held_out, size=size, skip_corrupt=skip_corrupt, devices=devices,
+                validation=held_out, size=size, skip_corrupt=skip_corrupt, devices=devices, workers=workers, host=host,
             )  # fmt: skip
+    if host:
+        return
     if json:
         emit_json(document)
         return
@@ -144,17 +165,17 @@ def train(
         print(document["best"]["arch"])
 
 
-def _connect(hosts: str | None) -> None:
-    """Joins the other hosts, if there are any; to be called before anything else of JAX."""
+def _connect(hosts: str | None) -> int:
+    """Joins the other hosts, if there are any, before anything else of JAX; which one this is, from 0."""
     if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
         # Devices that XLA makes of one CPU share a thread per core: too few for one to compute what another waits for.
         os.environ.setdefault("PJRT_NPROC", str(_VIRTUAL_THREADS))
     if hosts is None:
-        return
+        return 0
     from nas.errors import UserError
     from supernets.placement import connect
 
     address, *numbers = hosts.split(",")
     if address != "auto" and (len(numbers) != 2 or not all(n.isdigit() for n in numbers)):
         raise UserError(f"--hosts (={hosts!r}) must be host:port,COUNT,INDEX, e.g. 10.0.0.1:1234,2,0, or auto.")
-    connect(address, *map(int, numbers))
+    return connect(address, *map(int, numbers))

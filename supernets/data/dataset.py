@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from supernets.data.stratify import stratified_split
 _CHUNK = 1024  # images a step, so that statistics of a large set need little extra memory
 _SAMPLE = 2048  # pictures that the moments of a streamed set are taken from
 
-Images = Any  # np.ndarray | Pictures
+Images = np.ndarray | Pictures
 
 
 class Split(NamedTuple):
