@@ -1,6 +1,7 @@
 """One architecture of a run: trained on its own, or evaluated with the weights that it inherits."""
 
 import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.console import progress, say
+from nas.errors import UserError
 from nas.files import writable_folder, write_bytes, write_json
 from nas.onnx_eval import accuracy, logits
 from nas.subnets import Subnets
@@ -51,6 +53,30 @@ def _test_accuracy(subnets: Subnets, network: "Network", weights: dict[str, np.n
     labels = subnets.data.test_labels
     model = onnx_model(network, weights, batch=min(BATCH, len(labels))).SerializeToString()
     return accuracy(subnets.test_outputs(lambda images: logits(model, images), network.size), labels)
+
+
+def _validation_accuracy(subnets: Subnets, network: "Network", weights: dict[str, np.ndarray]) -> float:
+    from latency_tables import onnx_model
+    from supernets.images import nchw
+
+    labels = subnets.split.validation_labels
+    model = onnx_model(network, weights, batch=min(BATCH, len(labels))).SerializeToString()
+    return accuracy(logits(model, nchw(subnets.images(subnets.split.validation_images, network.size))), labels)
+
+
+def searched(folder: Path, sampled: int) -> list[str]:
+    """What a differentiable search of a run found: its most probable network, then those that it sampled.
+
+    Raises:
+        UserError: if the run has no such search, or it sampled fewer.
+    """
+    path = folder / "search" / "differentiable.json"
+    if not path.is_file():
+        raise UserError(f"{str(folder)!r} holds no differentiable search; train with --method proxyless or fbnet.")
+    document = json.loads(path.read_text(encoding="utf-8"))
+    if sampled > len(document["sampled"]):
+        raise UserError(f"--sampled (={sampled}) must not exceed the {len(document['sampled'])} networks in {path}.")
+    return [document["best"]["arch"], *(entry["arch"] for entry in document["sampled"][:sampled])]
 
 
 def retrain(
@@ -125,6 +151,7 @@ def retrain(
         "trained": kind,
         "epochs": config.epochs,
         "accuracy": _test_accuracy(subnets, network, weights),
+        "accuracy_validation": _validation_accuracy(subnets, network, weights),
         "test_images": len(subnets.data.test_labels),
         "macs": network.macs,
         "params": network.params,

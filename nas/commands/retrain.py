@@ -10,7 +10,15 @@ from nas.console import emit_json, print_table
 
 def retrain(
     run: RunFolder,
-    arch: Annotated[str, typer.Option("--arch", help="Text of the architecture.")],
+    arch: Annotated[list[str] | None, typer.Option("--arch", help="Text of an architecture; may be repeated.")] = None,
+    sampled: Annotated[
+        int | None,
+        typer.Option(
+            "--sampled",
+            help="After --method proxyless or fbnet: its most probable network, and so many of those it sampled.",
+            min=0,
+        ),
+    ] = None,
     epochs: Annotated[int, typer.Option("--epochs", min=1)] = 30,
     batch_size: Annotated[int, typer.Option("--batch-size", min=2)] = 128,
     lr: Annotated[float, typer.Option("--lr", help="Peak learning rate.")] = 0.1,
@@ -25,16 +33,23 @@ def retrain(
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Train one architecture of a run on its own. Interrupted, it continues when run again.
+    """Train architectures of a run, each on its own. Interrupted, it continues when run again.
+
+    Of several, the one with the best accuracy on the validation images is named.
 
     Example: nas retrain runs/c10 --arch r32_d2-k3e3-k3e3_... --epochs 30 --inherit --distill
     """
+    from nas.errors import UserError
     from nas.retrain_run import retrain as run_it
+    from nas.retrain_run import searched
     from supernets import TrainConfig
 
+    texts = list(arch or ()) + (searched(run, sampled) if sampled is not None else [])
+    if not texts:
+        raise UserError("nas retrain needs an architecture: give --arch TEXT, or --sampled N after a search.")
     config = TrainConfig(
         method="scratch",
-        arch=arch,
+        arch=texts[0],
         epochs=epochs,
         warm_epochs=0,
         batch_size=batch_size,
@@ -43,11 +58,16 @@ def retrain(
         ema=ema,
         seed=seed,
     )
-    card = run_it(run, arch, config, inherit=inherit, teach=distill, devices=devices, workers=workers)
+    how = {"inherit": inherit, "teach": distill, "devices": devices, "workers": workers}
+    cards = [run_it(run, text, config, **how) for text in dict.fromkeys(texts)]  # type: ignore[arg-type]
+    best = max(cards, key=lambda card: card["accuracy_validation"])
     if json:
-        emit_json(card)
+        emit_json(cards[0] if len(cards) == 1 else {"networks": cards, "best": best})
         return
-    print(f"{card['accuracy']:.2f} % of {card['test_images']} test images: {card['path']}")
+    for card in cards:
+        print(f"{card['accuracy']:.2f} % of {card['test_images']} test images: {card['path']}")
+    if len(cards) > 1:
+        print(f"best on the validation images: {best['arch']}")
 
 
 def evaluate(

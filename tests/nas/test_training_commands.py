@@ -76,3 +76,37 @@ def test_differentiable_search_from_profile_to_export(nas, tmp_path, pictures_fi
     assert done.returncode == 0, done.stderr
     done = nas("export", folder, "--pick", "fastest", "--json", timeout=600)
     assert done.returncode == 0, done.stderr
+    retraining = ["retrain", folder, "--sampled", 1, "--epochs", 1, "--batch-size", 40, "--json"]
+    done = nas(*retraining, timeout=900)
+    assert done.returncode == 0, done.stderr
+    retrained = json.loads(done.stdout)
+    cards = retrained.get("networks", [retrained])  # one, if the sampled network is the most probable one
+    assert cards[0]["arch"] == document["best"]["arch"] and all(card["epochs"] == 1 for card in cards)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("space", "options"),
+    [
+        ("mnasnet", ["image_size=16", "width=0.1"]),
+        ("nasbench_macro", ["image_size=16"]),
+        ("ofa_resnet50", ["resolutions=16"]),
+    ],
+)
+def test_published_space_from_profile_to_export(nas, tmp_path, space, options):
+    rng, data = np.random.default_rng(0), tmp_path / "colours.npz"
+    labels = np.arange(160) % 4
+    images = (rng.integers(0, 60, (160, 16, 16, 3)) + 60 * (labels % 3)[:, None, None, None]).astype(np.uint8)
+    np.savez(data, x_train=images[:120], y_train=labels[:120], x_test=images[120:], y_test=labels[120:])
+    own = [text for option in options for text in ("-o", option)]
+    folder, rule = tmp_path / "run", ["--method", "single_path", "--random-subnets", 1, "--epochs", 1]
+    training = [*rule, "--warm-epochs", 0, "--batch-size", 40, "--validation", 20]
+    for arguments in (
+        ["train", space, "--data", data, "--out", folder, *own, *training],
+        ["profile", folder, "--networks", 8],
+        ["search", folder, "--evaluations", 6, "--batch", 3, "--measured", 2, "--workers", 0, "--searcher", "random"],
+        ["export", folder, "--pick", "fastest"],
+    ):
+        done = nas(*arguments, timeout=1200)
+        assert done.returncode == 0, (arguments, done.stderr)
+    assert (folder / "export" / "fastest.onnx").is_file()
