@@ -348,9 +348,9 @@ def search(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
     X = space.sample(np.random.default_rng(1), 4000)
     goal = options.reference_ms or float(np.median([latency.of(x) for x in X]))
     parts = 8 if space.name == "fbnet" else 2  # a step of FBNet runs all nine blocks, one of ProxylessNAS one
-    epochs = max(1, options.search_epochs or options.epochs // parts)
-    weights = settings(options, method="single_path", warm_epochs=max(1, epochs // 4))
-    weights = replace(weights, epochs=max(2, epochs), batch_size=64 if options.quick else 256, peak_lr=0.1)
+    epochs = 3 if options.quick else max(3, options.search_epochs or options.epochs // parts)
+    about_it = {"method": "single_path", "epochs": epochs, "warm_epochs": max(1, epochs // 4), "peak_lr": 0.1}
+    weights = settings(options, **about_it, batch_size=32 if options.quick else 256)
     updates = epochs * len(data.train_images) // weights.batch_size // 5
     make = fbnet_config if space.name == "fbnet" else proxyless_config
     config = make(weights, goal, updates=updates)
@@ -383,12 +383,12 @@ def search(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
         """What has the found network's latency, by measurement: random networks, and a scaling."""
         from latency_tables import get_device, measure
 
-        device, few = get_device(about_device(table)), 1 if options.quick else 8
+        device, few = get_device(table.metadata["conditions"]["device"]), 1 if options.quick else 8
         near = X[np.argsort([abs(latency.of(x) - latency.of(result["arch"])) for x in X])[: 2 * few]]
         scales = np.geomspace(0.1, 2.0, 4 if options.quick else 40)
         sizes = [mobilenet_v2(float(s), space.spec.image_size, stride) for s in scales]
         networks = [best, *(space.network(x) for x in near), *sizes]
-        ms = [found.median_ms for found in measure(networks, device)]
+        ms = [found.median_ms for found in measure(networks, device, anchors=table.anchors)]
         random = sorted(range(len(near)), key=lambda i: abs(ms[1 + i] - ms[0]))[:few]
         under = [i for i in range(len(sizes)) if ms[1 + len(near) + i] <= ms[0]] or [0]
         return {
@@ -438,11 +438,6 @@ def search(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
     }
 
 
-def about_device(table: Any) -> str:
-    """Name of the device of a table."""
-    return str(table.metadata["device"]["name"])
-
-
 def devices(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
     """Losses in single precision, then images a second, of the same training on one device and on two."""
     import jax
@@ -484,7 +479,7 @@ def devices(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
 def memory(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
     """Bytes that live at most during a step of a search, by the number of candidate blocks a layer."""
     size, batch = (32, 4) if options.quick else (32, 32)
-    counts = (1, 2) if options.quick else (1, 2, 4, 7)
+    counts = (1, 2) if options.quick else (1, 2, 4, 6)  # without skips: as many for every layer
     rows = [stages(str(n), partial(memory_row, n, size, batch)) for n in counts]
     return {"batch": batch, "size": size, "rows": rows}
 
