@@ -5,7 +5,6 @@ A bundle is a zip file: plan.json, models/N.onnx, and the device side as `__main
 """
 
 import json
-import os
 import zipfile
 import zlib
 from collections.abc import Container, Iterator
@@ -16,6 +15,7 @@ from latency_tables import device_side
 from latency_tables.devices import Device
 from latency_tables.errors import TableError
 from latency_tables.plan import Plan, Report
+from search_spaces.whole_file import whole_file
 
 MAX_RESULT_BYTES = 1 << 30  # unpacked
 _DAMAGED = (
@@ -35,19 +35,14 @@ def write_bundle(plan: Plan, path: str | Path, report: Report = lambda name, sha
         report: Called after every model with the share that is done.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        # random weights have a short period (weights.py), so that even the fastest level packs them to little
-        with zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as bundle:
-            bundle.writestr("__main__.py", Path(device_side.__file__).read_text(encoding="utf-8"))
-            bundle.writestr("plan.json", json.dumps(plan.document))
-            for i in range(len(plan.models)):
-                bundle.writestr(f"models/{i}.onnx", plan.model(i))
-                report("bundle", (i + 1) / len(plan.models))
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    # random weights have a short period (weights.py), so that even the fastest level packs them to little
+    packed = {"compression": zipfile.ZIP_DEFLATED, "compresslevel": 1}
+    with whole_file(path) as beside, zipfile.ZipFile(beside, "w", **packed) as bundle:
+        bundle.writestr("__main__.py", Path(device_side.__file__).read_text(encoding="utf-8"))
+        bundle.writestr("plan.json", json.dumps(plan.document))
+        for i in range(len(plan.models)):
+            bundle.writestr(f"models/{i}.onnx", plan.model(i))
+            report("bundle", (i + 1) / len(plan.models))
     return path
 
 

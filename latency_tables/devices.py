@@ -22,8 +22,8 @@ OPTIMIZATION = "ORT_ENABLE_ALL"
 _PLACES = re.compile(r"local|bundle|ray|ssh://([\w.-]+@)?([\w.-]+|\[[\da-fA-F:]+\])(:[1-9]\d{0,4})?")
 _NAME = re.compile(r"\w[\w.-]{0,63}")  # names of files are made of it
 _TYPES: dict[str, type] = {"threads": int, "batch": int, "provider_options": dict}  # of TOML keys; others: str
-# Providers that run nothing by themselves: Azure's forwards whole models to a remote service.
-_NO_DEVICE = ("CPUExecutionProvider", "AzureExecutionProvider")
+# Providers that run nothing here: Azure's forwards whole models to a remote service.
+FORWARDING = ("AzureExecutionProvider",)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def built_in_devices() -> dict[str, Device]:
         Device("local-cpu-int8", threads=cores, precision="int8"),
     ]
     for provider in onnxruntime.get_available_providers():
-        if provider not in _NO_DEVICE:
+        if provider not in ("CPUExecutionProvider", *FORWARDING):
             name = f"local-{provider.removesuffix('ExecutionProvider').lower()}"
             devices.append(Device(name, provider=provider, threads=cores))
     return {device.name: device for device in devices}

@@ -6,6 +6,8 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from search_spaces.whole_file import whole_file
+
 
 class Journal:
     """Records by name, each on disk before `add` returns.
@@ -26,15 +28,10 @@ class Journal:
         lines = path.read_bytes().splitlines(keepends=True) if resume and path.exists() else []
         if lines and _parsed(lines[0]) == {"header": json.loads(json.dumps(header))}:
             self._records = dict(filter(None, map(_record, lines[1:])))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # what was measured outlives a kill or a full disk
-        try:
-            with beside.open("w", encoding="utf-8") as file:  # also cuts off a broken last line
-                file.write(json.dumps({"header": header}) + "\n")
-                file.writelines(_line(name, record) for name, record in self._records.items())
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
+        # what was measured outlives a kill or a full disk; also cuts off a broken last line
+        with whole_file(path) as beside, beside.open("w", encoding="utf-8") as file:
+            file.write(json.dumps({"header": header}) + "\n")
+            file.writelines(_line(name, record) for name, record in self._records.items())
 
     def __contains__(self, name: object) -> bool:
         return name in self._records

@@ -1,7 +1,6 @@
 """`LatencyTable`: a Parquet file with the latency of every kernel of a space on one device."""
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from latency_tables.devices import Device, device_fingerprint
 from latency_tables.errors import MissingKernelError, TableError
 from latency_tables.measuring import Anchors
 from search_spaces import Network, Operator
+from search_spaces.whole_file import whole_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -129,14 +129,8 @@ class LatencyTable:
 
         rows = [{"key": key, **asdict(row)} for key, row in self.kernels.items()]
         header = json.dumps({"format_version": FORMAT_VERSION, **self.metadata})
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            pq.write_table(pa.Table.from_pylist(rows, _schema().with_metadata({_METADATA: header})), partial)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with whole_file(Path(path)) as beside:
+            pq.write_table(pa.Table.from_pylist(rows, _schema().with_metadata({_METADATA: header})), beside)
 
     # -- predictions ---------------------------------------------------------------------------
 

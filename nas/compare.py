@@ -53,10 +53,10 @@ def compare(truth: Truth | Surrogate, settings: CompareSettings, update: Update 
     """Runs every searcher with every seed.
 
     Returns:
-        The document: settings, "reference" and "rows", one a searcher: "mean" and "standard_error" of the
-        normalised hypervolume after every evaluation; for every target the median number of evaluations to
-        it (None if half of the seeds never get there) and the share of seeds that do; "regret" in percent of
-        test accuracy; "seconds" of a search.
+        The document: settings, "reference" and "rows", one a searcher: "mean" and "standard_error" (None with one
+        seed) of the normalised hypervolume after every evaluation; for every target the median number of
+        evaluations to it (None if half of the seeds never get there) and the share of seeds that do; "regret" in
+        percent of test accuracy; "seconds" of a search.
     """
     names = [*dict.fromkeys((*settings.searchers, *BASELINES))]
     for name in names:
@@ -91,7 +91,7 @@ def _row(name: str, trials: Sequence[_Trial], targets: Sequence[float]) -> dict[
     return {
         "searcher": name,
         "mean": curves.mean(axis=0).tolist(),
-        "standard_error": (spread / np.sqrt(len(trials))).tolist(),
+        "standard_error": [_finite(v) for v in (spread / np.sqrt(len(trials))).tolist()],
         "evaluations_to": {
             f"{target:g}": {
                 "median": _finite(float(np.median(n))),

@@ -31,6 +31,7 @@ def run_demo(out: Path, seed: int) -> dict[str, Any]:
     from latency_tables import get_device
     from nas.commands.profile import profile_space
     from nas.export import export_picks
+    from nas.lock import locked
     from nas.report.page import write_report
     from nas.report.picture import write_picture
     from nas.search_run import SearchSettings, search_run
@@ -43,10 +44,10 @@ def run_demo(out: Path, seed: int) -> dict[str, Any]:
     space = space_for(SPACE, data, SPACE_OPTIONS)
     with _timed(seconds, "profile"):
         profile_space(space, get_device(DEVICE), out / "tables" / f"{DEVICE}.parquet", seed=seed)
-    with _timed(seconds, "train"):
+    with _timed(seconds, "train"), locked(out, "nas demo"):
         config = TrainConfig(seed=seed, **TRAINING)
         train_run(out, space, data, DATA, config, validation=VALIDATION, size=None)
-    with _timed(seconds, "search"):
+    with _timed(seconds, "search"), locked(out, "nas demo", part=DEVICE):
         document = search_run(out, SearchSettings(device=DEVICE, evaluations=EVALUATIONS, seed=seed))
     with _timed(seconds, "export"):
         cards = export_picks(out, PICKS, DEVICE)

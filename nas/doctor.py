@@ -70,6 +70,7 @@ def _providers() -> Iterator[Finding]:
     import onnxruntime
 
     from latency_tables import onnx_model
+    from latency_tables.devices import FORWARDING
     from search_spaces import get_space
 
     space = get_space("ofa_mbv3", width=0.1, resolutions=32, num_classes=2)
@@ -85,9 +86,8 @@ def _providers() -> Iterator[Finding]:
         return "ok", "runs a small network"
 
     for provider in onnxruntime.get_available_providers():
-        if provider == "AzureExecutionProvider":  # forwards whole models to a remote service
-            continue
-        yield _tried(provider, lambda provider=provider: run(provider))  # type: ignore[misc]
+        if provider not in FORWARDING:
+            yield _tried(provider, lambda provider=provider: run(provider))  # type: ignore[misc]
 
 
 def _devices() -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from nas.deploy import write_companions
 from nas.errors import UserError
 from nas.files import writable_folder, write_bytes, write_json
 from nas.front import measure_networks
+from nas.lock import locked
 from nas.onnx_eval import accuracy, logits
 from nas.pick import pick
 from nas.runs import Run
@@ -39,14 +40,20 @@ def export_picks(
 
     Raises:
         UserError: if nothing fits a wish, or an exported file does not compute what Flax computes.
+        RunError: if another process exports from the run.
     """
+    run = Run.open(folder)
+    with locked(run.folder, "nas export", part="export"):
+        return _exported(run, wishes, device_name, int8, pixels)
+
+
+def _exported(run: Run, wishes: list[str], device_name: str, int8: bool, pixels: bool) -> list[dict[str, Any]]:
     from latency_tables import get_device, onnx_model, quantize
     from latency_tables.pixels import with_preprocessing
     from nas.subnets import Subnets, flax_logits
     from supernets import export_weights
     from supernets.images import nchw
 
-    run = Run.open(folder)
     device = get_device(device_name)
     document = run.read_front(device.name)
     chosen = [(wish, pick(document["front"], wish)) for wish in wishes]

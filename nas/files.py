@@ -8,22 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import UserError
+from search_spaces.whole_file import whole_file
 
 NEEDED_BYTES = 64 << 20  # what a run writes before anything large, with room to spare
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Writes beside the file, then renames over it."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with beside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    """Writes a file that appears whole or not at all."""
+    with whole_file(path) as beside:
+        beside.write_bytes(data)
 
 
 def write_json(path: Path, value: Any) -> None:

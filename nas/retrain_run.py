@@ -11,6 +11,7 @@ import numpy as np
 from nas.console import progress, say
 from nas.errors import UserError
 from nas.files import writable_folder, write_bytes, write_json
+from nas.lock import locked
 from nas.onnx_eval import accuracy, logits
 from nas.subnets import Subnets
 
@@ -120,7 +121,7 @@ def retrain(
     name = f"{hashlib.sha256(text.encode()).hexdigest()[:8]}-{kind}"
     out = writable_folder(run.folder / "retrained" / name)
     largest = _largest(space, network.size)
-    with progress("retrain") as update:
+    with locked(run.folder, "nas retrain", part=name), progress("retrain") as update:
 
         def show(report: Any) -> None:
             if report.note:

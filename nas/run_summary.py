@@ -12,8 +12,8 @@ from nas.errors import RunError, UserError
 from nas.pareto import hypervolume
 from nas.runs import Run
 
-# names that this product gives to files before they are whole: .NAME.PID.tmp, .NAME.parquet.PID, .probe.PID
-_PARTIAL = re.compile(r"\.(?:.+\.(\d+)\.tmp|.+\.parquet\.(\d+)|probe\.(\d+))")
+# names that this product gives to files before they are whole: .NAME.PID.tmp, .probe.PID
+_PARTIAL = re.compile(r"\.(?:.+\.(\d+)\.tmp|probe\.(\d+))")
 
 
 def find_runs(folder: Path) -> list[Run]:

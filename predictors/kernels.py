@@ -6,7 +6,6 @@ it is: that decides what to measure next and how wide intervals are. Stored as a
 """
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from predictors.gaussian import GaussianProcess
 from predictors.kernel_features import KernelConfig
 from predictors.roofline import Roofline
 from search_spaces import Network
+from search_spaces.whole_file import whole_file
 
 FORMAT = 1
 LEVEL = 0.9
@@ -181,15 +181,8 @@ class KernelPredictor:
             "kinds": sorted(self.models_),
         }
         arrays = {f"{kind}.{name}": a for kind, m in self.models_.items() for name, a in m.arrays().items()}
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            with beside.open("wb") as file:
-                np.savez_compressed(file, metadata=np.array(json.dumps(document)), **arrays)  # type: ignore[arg-type]
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
+        with whole_file(Path(path)) as beside, beside.open("wb") as file:
+            np.savez_compressed(file, metadata=np.array(json.dumps(document)), **arrays)  # type: ignore[arg-type]
 
     @classmethod
     def read(cls, path: str | Path) -> "KernelPredictor":

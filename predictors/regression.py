@@ -1,7 +1,6 @@
 """`FeatureRegression`: a number from features, with calibrated intervals and held-out figures."""
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from predictors.models import MODELS, Regressor
+from search_spaces.whole_file import whole_file
 
 _FORMAT = 1
 
@@ -126,14 +126,9 @@ class FeatureRegression:
 
     def save(self, path: str | Path) -> None:
         """Writes arrays and metadata: what was fitted on, from which `load` fits the same model again."""
-        path = Path(path)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.npz")
         header = {"format": _FORMAT, "report": asdict(self.report_), **self._options()}
-        try:
-            np.savez_compressed(partial, X=self.X_, y=self.y_, metadata=np.array(json.dumps(header)))
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with whole_file(Path(path)) as beside, beside.open("wb") as file:
+            np.savez_compressed(file, X=self.X_, y=self.y_, metadata=np.array(json.dumps(header)))
 
     @classmethod
     def load(cls, path: str | Path) -> "FeatureRegression":

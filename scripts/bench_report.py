@@ -18,7 +18,8 @@ import numpy as np
 
 BAR_SECONDS = 2.0
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-_DRAWN = {"front": "#front .points path", "all plots": "#latency .points path"}
+_DRAWN = {"front": "#front .mark", "all plots": "#latency .mark"}
+_PAINTED = "new Promise((done) => requestAnimationFrame(() => setTimeout(done)))"  # the next frame is on the screen
 
 
 def main() -> None:
@@ -55,7 +56,7 @@ def crowded(run: Path, points: int) -> str:
 
 
 def load_seconds(text: str, loads: int) -> dict[str, list[float]]:
-    """Seconds from opening the page, each time in a fresh context, until the front and until all plots are drawn."""
+    """Seconds from opening the page, each time in a fresh context, until the front and until all plots are painted."""
     from playwright.sync_api import sync_playwright
 
     path: Any = next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -72,6 +73,7 @@ def load_seconds(text: str, loads: int) -> dict[str, list[float]]:
             tab.goto(file.as_uri())
             for name, selector in _DRAWN.items():
                 tab.wait_for_selector(selector, state="attached")
+                tab.evaluate(_PAINTED)
                 seconds[name].append(time.perf_counter() - start)
         browser.close()
     return seconds

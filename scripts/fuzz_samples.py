@@ -6,11 +6,14 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from search_spaces import Space
+from search_spaces import Network, Space
+
+if TYPE_CHECKING:
+    from latency_tables import LatencyTable
 
 Reader = Callable[[Path], object]
 _DEVICE = 'name = "d"\nprovider = "CPUExecutionProvider"\nthreads = 2\n'
@@ -43,7 +46,6 @@ def _texts(folder: Path, space: Space) -> dict[str, tuple[Path, Reader]]:
     from latency_tables import get_device
     from nas.report.proxies import read_scores
     from nas.search.log import EvaluationLog
-    from search_spaces import Network
 
     def text(path: Path) -> str:
         return path.read_bytes().decode("utf-8", "replace")
@@ -64,6 +66,30 @@ def _texts(folder: Path, space: Space) -> dict[str, tuple[Path, Reader]]:
     }
 
 
+def made_table(space: Space, networks: list[Network], first_ms: float = 0.5) -> "LatencyTable":
+    """A table of the networks' kernels as if measured, with them as its anchors; `first_ms` tells tables apart.
+
+    Args:
+        space: Of the networks.
+        networks: Whose kernels it holds.
+        first_ms: What the first kernel takes.
+    """
+    from latency_tables import LatencyTable
+    from latency_tables.table import KernelLatency
+
+    keys = sorted({key for network in networks for key in network.kernels})
+    ms = [first_ms, *np.random.default_rng(0).uniform(0.1, 1.0, len(keys) - 1)]
+    kernels = {key: KernelLatency("fp32", t, 0.9 * t, 1.1 * t, 20, t) for key, t in zip(keys, ms, strict=True)}
+    anchors = [
+        {"network": n.text, "median_ms": sum(kernels[k].cost_ms for k in n.kernels), "p10_ms": 0.1, "p90_ms": 9.0,
+         "runs": 20} for n in networks
+    ]  # fmt: skip
+    return LatencyTable(kernels, {
+        "conditions": _CONDITIONS, "space": {"name": space.name, "options": space.options}, "anchors": anchors,
+        "correction": {"constant_ms": 0.0}, "held_out": {"low": 0.9, "high": 1.1},
+    })  # fmt: skip
+
+
 def _tables(folder: Path, space: Space) -> dict[str, tuple[Path, Reader]]:
     """Tables, models of kernels, what a killed profile leaves, and what a device without network sends back."""
     import zipfile
@@ -73,25 +99,11 @@ def _tables(folder: Path, space: Space) -> dict[str, tuple[Path, Reader]]:
     from latency_tables.devices import Device
     from latency_tables.journal import Journal
     from latency_tables.plan import Plan
-    from latency_tables.table import KernelLatency
     from predictors import KernelPredictor
 
-    rng = np.random.default_rng(0)
-    networks = [space.network(x) for x in space.sample(rng, 12)]
-    keys = sorted({key for network in networks for key in network.kernels})
-    kernels = {
-        key: KernelLatency("fp32", ms, 0.9 * ms, 1.1 * ms, 20, ms)
-        for key, ms in zip(keys, rng.uniform(0.1, 1.0, len(keys)), strict=True)
-    }
-    anchors = [
-        {"network": n.text, "median_ms": sum(kernels[k].cost_ms for k in n.kernels), "p10_ms": 0.1, "p90_ms": 9.0,
-         "runs": 20} for n in networks
-    ]  # fmt: skip
-    metadata = {
-        "conditions": _CONDITIONS, "space": {"name": space.name, "options": space.options}, "anchors": anchors,
-        "correction": {"constant_ms": 0.0}, "held_out": {"low": 0.9, "high": 1.1},
-    }  # fmt: skip
-    table = LatencyTable(kernels, metadata)
+    networks = [space.network(x) for x in space.sample(np.random.default_rng(0), 12)]
+    table = made_table(space, networks)
+    keys = list(table.kernels)
     table.write(folder / "table.parquet")
     KernelPredictor().fit([table]).write(folder / "kernels.npz")
     journal = Journal(folder / "journal.jsonl", {"device": "d"}, resume=False)

@@ -2,18 +2,15 @@
 
 import hashlib
 import json
-import os
 from pathlib import Path
+
+from search_spaces.whole_file import whole_file
 
 
 def write_checksums(folder: Path, path: Path) -> None:
     """Writes the sums of all files in `folder` to `path`, which appears whole or not at all."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with whole_file(path) as beside:
         beside.write_text(json.dumps(_sums(folder), indent=1), encoding="utf-8")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def first_damaged(folder: Path, path: Path) -> str | None:

@@ -30,7 +30,7 @@ THIRD_PARTY: dict[str, set[str] | None] = {
     "nas": None,
 }
 ONLY_IN_NAS = {"ray", "optuna", "typer"}
-LAZY = ("jax", "flax", "ray", "optuna", "pandas", "pyarrow", "onnx", "onnxruntime", "matplotlib", "plotly", "sklearn")
+LAZY = ("jax", "flax", "ray", "optuna", "pandas", "pyarrow", "onnx", "onnxruntime", "matplotlib", "sklearn")
 
 
 def imports(file: Path) -> Iterator[tuple[str, int]]:

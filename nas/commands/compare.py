@@ -71,10 +71,11 @@ def print_comparison(document: dict[str, Any]) -> None:
 
 def comparison_row(row: dict[str, Any], targets: list[str]) -> tuple[str, ...]:
     """Cells of one searcher."""
+    error = row["standard_error"][-1]
     return (
         row["searcher"],
         f"{row['mean'][-1]:.4f}",
-        f"{row['standard_error'][-1]:.4f}",
+        "" if error is None else f"{error:.4f}",
         *(_reached(row["evaluations_to"][t]) for t in targets),
         "" if row["regret"] is None else f"{row['regret']:.2f}",
         f"{row['seconds']:.1f}",

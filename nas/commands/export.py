@@ -33,15 +33,13 @@ def export(
     """
     from nas.errors import RunError
     from nas.export import export_picks
-    from nas.lock import locked
     from nas.runs import Run
 
     opened = Run.open(run)
     devices = [device] if device else opened.searched_devices
     if not devices:
         raise RunError(f"Run {str(run)!r} has no front yet; run `nas search {run}`.")
-    with locked(opened.folder, "nas export", part="export"):
-        cards = export_picks(run, pick, devices[0], int8=int8, pixels=pixels)
+    cards = export_picks(run, pick, devices[0], int8=int8, pixels=pixels)
     if json:
         emit_json({"exports": cards})
         return

@@ -111,8 +111,7 @@ def search(
         from nas.commands.export import print_cards
         from nas.export import export_picks
 
-        with locked(run, "nas search --export", part="export"):
-            cards = export_picks(run, export, document["device"])
+        cards = export_picks(run, export, document["device"])
     if json:
         emit_json(document | ({"exports": cards} if export else {}))
         return

@@ -16,15 +16,15 @@ function draw(search) {
   const accuracy = search.evaluated.map((y) => 100 - y[0]), latency = search.evaluated.map((y) => y[1]);
   const at = search.front.slice().sort((a, b) => latency[a] - latency[b]);
   const best = at.length ? Math.max(...at.map((i) => accuracy[i])) : 0;
-  byId("summary").textContent = `${accuracy.length} evaluated, ${at.length} on the front, best ${fixed(best, 2)} %`;
-  const hover = "%{text}<br>%{y:.2f} %, %{x:.3f} ms predicted<extra></extra>";
-  Plotly.react("front", [
-    { name: "evaluated", type: "scatter", mode: "markers", x: latency, y: accuracy, text: search.archs, hovertemplate: hover, marker: { color: colour("cloud"), size: 5 } },
-    { name: "front", type: "scatter", mode: "lines+markers", x: at.map((i) => latency[i]), y: at.map((i) => accuracy[i]), text: at.map((i) => search.archs[i]),
-      hovertemplate: hover, line: { color: colour("accent"), shape: "hv" } },
-  ], layout("predicted latency (ms)", "validation accuracy (%)"), settings);
-  Plotly.react("volume", [{ type: "scatter", mode: "lines", x: search.curve.map((p) => p[0]), y: search.curve.map((p) => p[1]), line: { color: colour("accent") } }],
-    layout("evaluations", "hypervolume"), settings);
+  byId("summary").textContent = `${accuracy.length} evaluated, ${at.length} on the front, best ${best.toFixed(2)} %`;
+  const about = (i) => [search.archs[i], `${accuracy[i].toFixed(2)} %, ${latency[i].toFixed(3)} ms predicted`];
+  chart(byId("front"), { x: "predicted latency (ms)", y: "validation accuracy (%)", series: [
+    { name: "evaluated", shape: "cloud", paint: "cloud", x: latency, y: accuracy, hover: about },
+    { name: "front", shape: "steps", marks: true, paint: "accent", x: at.map((i) => latency[i]), y: at.map((i) => accuracy[i]), hover: (k) => about(at[k]) },
+  ] });
+  chart(byId("volume"), { x: "evaluations", y: "hypervolume", series: [
+    { shape: "line", paint: "accent", x: search.curve.map((p) => p[0]), y: search.curve.map((p) => p[1]) },
+  ] });
 }
 
 async function look() {
@@ -45,6 +45,5 @@ async function look() {
 }
 
 byId("search").addEventListener("change", look);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { last = ""; look(); });
 setInterval(look, 1000 * SECONDS);
 look();

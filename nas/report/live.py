@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from functools import cache
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
@@ -73,9 +72,8 @@ def _handler(folder: Path) -> type[BaseHTTPRequestHandler]:
     routes: dict[str, Callable[[], tuple[str, bytes]]] = {
         "/": lambda: ("text/html; charset=utf-8", _asset("live.html")),
         "/page.css": lambda: ("text/css; charset=utf-8", _asset("page.css")),
-        "/plots.js": lambda: ("text/javascript; charset=utf-8", _asset("plots.js")),
+        "/chart.js": lambda: ("text/javascript; charset=utf-8", _asset("chart.js")),
         "/live.js": lambda: ("text/javascript; charset=utf-8", _asset("live.js")),
-        "/plotly.js": lambda: ("text/javascript; charset=utf-8", _plotly()),
         "/data.json": lambda: ("application/json", json.dumps(live_data(folder)).encode()),
         "/report": report,
     }
@@ -109,10 +107,3 @@ def _handler(folder: Path) -> type[BaseHTTPRequestHandler]:
 
 def _asset(name: str) -> bytes:
     return files("nas.report").joinpath(name).read_bytes()
-
-
-@cache
-def _plotly() -> bytes:
-    from plotly.offline import get_plotlyjs
-
-    return get_plotlyjs().encode()

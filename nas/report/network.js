@@ -38,7 +38,7 @@ function showFacts(entry, device, level) {
     ["peak activation memory", `${fixed(entry.peak_memory_bytes / 1024, 0)} KiB`],
     ...Object.entries(entry.costs || {}).map(([name, cost]) => [name, `${fixed(cost.value, 3)}${cost.predicted === undefined ? "" : ` ms measured, ${fixed(cost.predicted, 3)} predicted`}`]),
   ];
-  document.getElementById("facts").replaceChildren(...facts.map(([name, value, style]) => {
+  byId("facts").replaceChildren(...facts.map(([name, value, style]) => {
     const pair = element("div", style);
     pair.append(element("dt", "", name), element("dd", "", value));
     return pair;
@@ -72,21 +72,21 @@ function showLayers(entry) {
     if (!stages.length || stageOf(stages.at(-1)[0]) !== stageOf(block)) stages.push([]);
     stages.at(-1).push(block);
   }
-  document.getElementById("layers").replaceChildren(...stages.map((part) => {
+  byId("layers").replaceChildren(...stages.map((part) => {
     const row = element("div", "stage");
     row.setAttribute("role", "presentation");
     row.append(...part.map((block) => blockBox(block, total)));
     return row;
   }));
-  fill(document.getElementById("blocks"), ["block", "kernel", "expansion", "output", "M MACs", "params", "ms predicted", "share"],
+  fill(byId("blocks"), ["block", "kernel", "expansion", "output", "M MACs", "params", "ms predicted", "share"],
     entry.blocks.map((b) => ({ style: b.skipped ? "skipped" : "", cells: b.skipped ? [b.name, "", "", "skipped", "", "", "", ""] : [
       b.name, b.kernel ?? "", b.expand ?? "", b.shape.join(" x "), fixed(b.macs / 1e6, 3), b.params, known(b.ms, 4), known(b.ms && 100 * b.ms / total, 1, " %")] })));
-  fill(document.getElementById("kernels"), ["kernel", "times", "ms predicted", "share"],
+  fill(byId("kernels"), ["kernel", "times", "ms predicted", "share"],
     entry.kernels.map((k) => ({ cells: [k.key, k.times, known(k.ms, 4), known(k.ms && 100 * k.ms / total, 1, " %")] })));
 }
 
 function showElsewhere(entry, device) {
-  fill(document.getElementById("elsewhere"), ["device", "ms measured", "ms predicted", "interval"], entry.elsewhere.map((row) => ({
+  fill(byId("elsewhere"), ["device", "ms measured", "ms predicted", "interval"], entry.elsewhere.map((row) => ({
     style: row.device === device.device ? "chosen" : "", cells: [row.device, row.measured_ms ? fixed(row.measured_ms.median, 3) : "not measured",
       row.predicted_ms ? fixed(row.predicted_ms.median, 3) : "unknown", row.predicted_ms ? `${fixed(row.predicted_ms.low, 3)}-${fixed(row.predicted_ms.high, 3)}` : ""] })));
 }

@@ -1,6 +1,5 @@
 // State of the page: which device, which network, which limit; and the tables of all networks.
 const data = JSON.parse(document.getElementById("data").textContent);
-const byId = (id) => document.getElementById(id);
 let device = data.devices[0];
 let chosen = null;
 let limit = Infinity;
@@ -101,11 +100,9 @@ function showRest() {
 }
 
 function draw() {
-  drawFront(device, chosen, limit);
-  setTimeout(() => { // once the front is on the screen
-    drawCurves(device);
-    if (data.devices.length > 1) drawFronts(data.devices);
-  });
+  drawFront(device, choose);
+  moveLimit(limit, device);
+  setTimeout(() => drawCurves(device)); // once the front is on the screen
 }
 
 function chooseDevice(next) {
@@ -121,12 +118,7 @@ for (const [i, d] of data.devices.entries()) byId("device").add(new Option(d.dev
 byId("device-label").hidden = data.devices.length < 2;
 byId("fronts").hidden = data.devices.length < 2;
 byId("device").addEventListener("change", (event) => chooseDevice(data.devices[event.target.value]));
-byId("limit").addEventListener("input", () => { const best = slide(); moveLimit(limit); if (best) choose(best); });
+byId("limit").addEventListener("input", () => { const best = slide(); moveLimit(limit, device); if (best) choose(best); });
 byId("copy").addEventListener("click", copy);
 chooseDevice(device);
-byId("front").on("plotly_click", ({ points: [point] }) => {
-  const kind = { 1: "uniform", 2: "front" }[point.curveNumber];
-  const found = entriesOf(device).find(([k, e]) => k === kind && e.arch === point.customdata);
-  if (found) choose(found[1]);
-});
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+if (data.devices.length > 1) setTimeout(() => drawFronts(data.devices));

@@ -1,6 +1,7 @@
-"""Writes `report.html`: data, drawing code and Plotly itself in one file that opens offline."""
+"""Writes `report.html`: data and drawing code in one file that opens offline."""
 
 import json
+from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -9,7 +10,7 @@ from typing import Any
 from nas.files import write_bytes
 from nas.report.data import report_data
 
-_SCRIPTS = ("plots.js", "network.js", "page.js")  # in the order they need each other
+_SCRIPTS = ("chart.js", "plots.js", "network.js", "page.js")  # in the order they need each other
 
 
 def write_report(folder: Path, out: Path | None = None) -> Path:
@@ -29,21 +30,22 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
 
 def page(data: dict[str, Any]) -> str:
     """The page as text."""
-    from plotly.offline import get_plotlyjs
+    return filled("page.html", f"{data['run']}: front of {data['config']['space']['name']}", data, _SCRIPTS)
 
+
+def filled(template: str, title: str, data: dict[str, Any], scripts: tuple[str, ...]) -> str:
+    """A page of this package that needs no other file.
+
+    Args:
+        template: Its file, with places for title, style, data and script.
+        title: As text.
+        data: What its script reads from the element `data`.
+        scripts: Files of this package, in the order they need each other.
+    """
     here = files("nas.report")
-    # "</" would end the script element early, whatever the data says
-    embedded = json.dumps(data).replace("</", "<\\/")
-    return Template(here.joinpath("page.html").read_text()).substitute(
-        title=_escape(f"{data['run']}: front of {data['config']['space']['name']}"),
+    return Template(here.joinpath(template).read_text()).substitute(
+        title=escape(title),
         style=here.joinpath("page.css").read_text(),
-        data=embedded,
-        plotly=get_plotlyjs(),
-        script='"use strict";\n' + "".join(here.joinpath(name).read_text() for name in _SCRIPTS),
+        data=json.dumps(data).replace("</", "<\\/"),  # "</" would end the element early, whatever the data says
+        script='"use strict";\n' + "".join(here.joinpath(name).read_text() for name in scripts),
     )
-
-
-def _escape(text: str) -> str:
-    from html import escape
-
-    return escape(text)

@@ -61,6 +61,12 @@ def test_processes_change_nothing(truth):
     assert [r["mean"] for r in one["rows"]] == [r["mean"] for r in two["rows"]]
 
 
+def test_one_seed_has_no_standard_error(truth):
+    document = compare(truth, CompareSettings(searchers=("nsga2",), seeds=1, evaluations=20))
+    json.dumps(document, allow_nan=False)
+    assert {error for row in document["rows"] for error in row["standard_error"]} == {None}
+
+
 def test_evaluations_to():
     assert evaluations_to(np.array([0.1, 0.5, 0.9]), 0.5) == 2.0
     assert evaluations_to(np.array([0.1]), 0.5) == np.inf

@@ -1,6 +1,7 @@
 """Faults of the machine: writes cut off at every step, a full disk, a clock that jumps, too little memory."""
 
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -21,7 +22,7 @@ main(sys.argv[1:])
 
 
 def test_every_write_leaves_a_whole_version_whenever_it_is_cut_off(tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(HERE.parents[2]))
+    monkeypatch.setenv("PYTHONPATH", f"{HERE.parents[2]}{os.pathsep}{HERE.parents[2] / 'scripts'}")
     command = [sys.executable, HERE.with_name("write_faults.py"), tmp_path]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr

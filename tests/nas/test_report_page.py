@@ -49,7 +49,7 @@ def opened(browser, page_file):
         tab.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
         tab.on("request", lambda request: None if request.url.startswith("file:") else problems.append(request.url))
         tab.goto(page_file.as_uri())
-        tab.wait_for_selector("#front .points path")
+        tab.wait_for_selector("#front .mark")
         return tab
 
     yield open_
@@ -92,13 +92,14 @@ def test_click_by_mouse_and_keyboard_shows_a_network(opened, front):
     tab.keyboard.press("Enter")
     assert front["baselines"][0]["arch"] in tab.inner_text("#facts")
     assert tab.locator("#copy").is_hidden()
-    point = tab.locator("#front .scatterlayer .trace").nth(2).locator(".points path").last
+    point = tab.locator("#front .mark").last
     tab.locator("#front").scroll_into_view_if_needed()
     box = point.bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     tab.mouse.move(x - 3, y)
     tab.mouse.move(x, y)
-    tab.locator("#front .hovertext").first.wait_for()
+    tab.locator("#front .tip").wait_for()
+    assert front["front"][-1]["arch"] in tab.inner_text("#front .tip")
     tab.mouse.click(x, y)
     assert tab.locator("#networks tr.chosen button").inner_text() in (
         f"front {len(front['front'])}", f"uniform {len(front['baselines'])}"
@@ -115,10 +116,25 @@ def test_slider_by_keyboard_keeps_the_limit(opened, front):
     assert f"{max(e['accuracy'] for e in front['front']):.2f} %" in tab.inner_text("#best")
 
 
+def test_drag_zooms_and_double_click_shows_all_again(opened):
+    tab = opened()
+    assert tab.locator("#front .cloud").first.get_attribute("d").count("M") == POINTS
+    tab.locator("#front").scroll_into_view_if_needed()
+    before = tab.inner_text("#front .frame")
+    box = tab.locator("#front .frame").bounding_box()
+    tab.mouse.move(box["x"] + 0.4 * box["width"], box["y"] + 0.2 * box["height"])
+    tab.mouse.down()
+    tab.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 0.6 * box["height"], steps=3)
+    tab.mouse.up()
+    assert tab.inner_text("#front .frame") != before
+    tab.locator("#front .frame").dblclick(position={"x": 100, "y": 12})
+    assert tab.inner_text("#front .frame") == before
+
+
 def test_devices_side_by_side_and_copy(opened, front):
     tab = opened()
-    tab.wait_for_selector("#fronts .points path")
-    assert tab.locator("#fronts .scatterlayer .trace").count() == 2
+    tab.wait_for_selector("#fronts .mark")
+    assert tab.locator("#fronts .legend li").all_inner_texts() == ["local-cpu-1t", "phone & 'co'"]
     tab.select_option("#device", label="phone & 'co'")
     assert f"{2 * front['front'][-1]['latency_ms']['median']:.3f}" in tab.inner_text("#networks")
     assert "--device 'phone & '\\''co'\\'''" in tab.inner_text("#command")

@@ -14,13 +14,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from fuzz_samples import made_table
 
 from latency_tables import LatencyTable
 from latency_tables.bundle import write_bundle
 from latency_tables.devices import Device
 from latency_tables.journal import Journal
 from latency_tables.plan import Plan
-from latency_tables.table import KernelLatency
 from nas.errors import UserError
 from nas.files import write_json
 from nas.runs import Run
@@ -35,28 +35,10 @@ CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.truncate"}
 SPACE = get_space("ofa_mbv3", width=0.1, num_classes=2, resolutions=[12], stem_stride=2, in_channels=1)
 X = SPACE.sample(np.random.default_rng(0), 12)
 NETWORKS = [SPACE.network(x) for x in X]
-KEYS = sorted({key for network in NETWORKS for key in network.kernels})
 
 
-def table(version: int) -> LatencyTable:
-    """A table whose first kernel takes `version` milliseconds."""
-    ms = [float(version), *np.random.default_rng(0).uniform(0.1, 1, len(KEYS) - 1)]
-    rows = {key: KernelLatency("fp32", t, t, t, 1, t) for key, t in zip(KEYS, ms, strict=True)}
-    anchors = [
-        {"network": n.text, "median_ms": sum(rows[k].cost_ms for k in n.kernels), "p10_ms": 0.1, "p90_ms": 9.0,
-         "runs": 20} for n in NETWORKS
-    ]  # fmt: skip
-    conditions = {
-        **{"device": "d", "cpu": "c", "provider": "CPUExecutionProvider", "threads": 1, "batch": 1},
-        **{"precision": "fp32", "onnxruntime": "1"},
-    }
-    return LatencyTable(rows, {
-        "conditions": conditions, "space": {"name": SPACE.name, "options": SPACE.options}, "anchors": anchors,
-        "correction": {"constant_ms": 0.0}, "held_out": {"low": 0.9, "high": 1.1},
-    })  # fmt: skip
-
-
-TABLES = {version: table(version) for version in (1, 2)}
+TABLES = {version: made_table(SPACE, NETWORKS, float(version)) for version in (1, 2)}
+FIRST = next(iter(TABLES[1].kernels))
 KERNELS = {version: KernelPredictor().fit([TABLES[version]]) for version in (1, 2)}
 REGRESSIONS = {
     version: FeatureRegression("ridge").fit(np.arange(60.0).reshape(20, 3) ** 0.5, version * np.arange(20.0))
@@ -130,11 +112,11 @@ WRITERS: dict[str, tuple[Callable[[Path, int], object], Callable[[Path], int]]] 
     "journal": (journal, read_journal),
     "table": (
         lambda folder, version: TABLES[version].write(folder / "t.parquet"),
-        lambda folder: round(LatencyTable.read(folder / "t.parquet").kernels[KEYS[0]].cost_ms),
+        lambda folder: round(LatencyTable.read(folder / "t.parquet").kernels[FIRST].cost_ms),
     ),
     "kernel models": (
         lambda folder, version: KERNELS[version].write(folder / "k.npz"),
-        lambda folder: round(KernelPredictor.read(folder / "k.npz").kernels_[KEYS[0]]),
+        lambda folder: round(KernelPredictor.read(folder / "k.npz").kernels_[FIRST]),
     ),
     "regression": (
         lambda folder, version: REGRESSIONS[version].save(folder / "r.npz"),
