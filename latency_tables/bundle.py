@@ -36,8 +36,7 @@ def write_bundle(plan: Plan, path: str | Path, report: Report = lambda name, sha
     """
     path = Path(path)
     # random weights have a short period (weights.py), so that even the fastest level packs them to little
-    packed = {"compression": zipfile.ZIP_DEFLATED, "compresslevel": 1}
-    with whole_file(path) as beside, zipfile.ZipFile(beside, "w", **packed) as bundle:
+    with whole_file(path) as beside, zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as bundle:
         bundle.writestr("__main__.py", Path(device_side.__file__).read_text(encoding="utf-8"))
         bundle.writestr("plan.json", json.dumps(plan.document))
         for i in range(len(plan.models)):

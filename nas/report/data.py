@@ -93,6 +93,8 @@ def _predicted(network: Network, table: "LatencyTable | None") -> dict[str, floa
 def _cards(folder: Path) -> list[dict[str, Any]]:
     cards = []
     for path in sorted(folder.glob("*.json")):
+        if path.name.endswith(".report.json"):  # of `nas quantize`: about operators, no card
+            continue
         try:
             card = json.loads(path.read_text(encoding="utf-8"))
             card["interval"] = wilson(card["accuracy"], card["test_images"])

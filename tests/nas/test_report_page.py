@@ -120,15 +120,15 @@ def test_drag_zooms_and_double_click_shows_all_again(opened):
     tab = opened()
     assert tab.locator("#front .cloud").first.get_attribute("d").count("M") == POINTS
     tab.locator("#front").scroll_into_view_if_needed()
-    before = tab.inner_text("#front .frame")
+    before = tab.text_content("#front .frame")
     box = tab.locator("#front .frame").bounding_box()
     tab.mouse.move(box["x"] + 0.4 * box["width"], box["y"] + 0.2 * box["height"])
     tab.mouse.down()
     tab.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 0.6 * box["height"], steps=3)
     tab.mouse.up()
-    assert tab.inner_text("#front .frame") != before
+    assert tab.text_content("#front .frame") != before
     tab.locator("#front .frame").dblclick(position={"x": 100, "y": 12})
-    assert tab.inner_text("#front .frame") == before
+    assert tab.text_content("#front .frame") == before
 
 
 def test_devices_side_by_side_and_copy(opened, front):
