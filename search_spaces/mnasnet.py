@@ -99,19 +99,22 @@ def _layer(b: NetworkBuilder, name: str, x: int, out: int, stride: int, own: dic
     """One layer of a stage; squeeze-excite works on a quarter of the input's channels."""
     width, kernel = b.shape(x)[0], own["kernel"]
     joins = stride == 1 and width == out
-    skip = None
+    skip = pooled = None
     if own["skip"] != "none" and joins:
         skip = x
     elif own["skip"] == "pool":
-        skip = b.pool(f"{name}.pool", x, kernel=stride, stride=stride, reduce="mean") if stride > 1 else x
-        skip = b.conv(f"{name}.skip", skip, out)
+        pooled = b.pool(f"{name}.pool", x, kernel=stride, stride=stride, reduce="mean") if stride > 1 else x
     se = max(1, width // 4) if own["se"] else 0
-    if own["conv"] == "conv":
-        if not se:
-            return b.conv(name + ".conv", x, out, kernel=kernel, stride=stride, activation="relu", residual=skip)
+    if own["conv"] == "conv" and se:
         y = b.conv(name + ".conv", x, out, kernel=kernel, stride=stride, activation="relu")
         y = b.squeeze_excite(f"{name}.se", y, se, gate="sigmoid")
+        if pooled is not None:  # the projection is the one that fuses the addition
+            return b.conv(f"{name}.skip", pooled, out, residual=y)
         return y if skip is None else b.sum(f"{name}.add", y, skip)
+    if pooled is not None:
+        skip = b.conv(f"{name}.skip", pooled, out)
+    if own["conv"] == "conv":
+        return b.conv(name + ".conv", x, out, kernel=kernel, stride=stride, activation="relu", residual=skip)
     y = x
     if own["conv"] in _EXPAND:
         y = b.conv(f"{name}.expand", y, width * _EXPAND[own["conv"]], activation="relu")

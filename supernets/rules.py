@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from search_spaces import AdditiveCost, Network, Space
+from search_spaces import AdditiveCost, Linear, Network, Space
 from supernets.chain import forward, gradient
 from supernets.config import TrainConfig
 from supernets.losses import Loss, adaptive_divergence, cross_entropy
@@ -71,11 +71,19 @@ def summed_gradient(params: Params, zeros: Params, draws: list[Draw], batch: Bat
         elif drawn.source == "teacher":
             assert batch.teacher is not None
             target = batch.target + config.distill * jax.nn.softmax(batch.teacher)
-        dropout = batch.dropout if drawn.dropout else all_kept
+        dropout, features = batch.dropout if drawn.dropout else all_kept, _features(drawn.network)
+        if features < dropout.shape[1]:  # in some spaces a narrow network has fewer
+            dropout = dropout[:, :features]
         found = gradient(params, total, drawn.network, batch.images, target, dropout, loss)
         total, first = found.total, first or found
     assert first is not None
     return Summed(total, first.loss, first.logits)
+
+
+def _features(network: Network) -> int:
+    last = network.operators[-1]
+    assert isinstance(last, Linear)
+    return last.in_channels
 
 
 CANDIDATES = 3  # per subnet of AttentiveNAS's sampling

@@ -104,7 +104,7 @@ def test_published_space_from_profile_to_export(nas, tmp_path, space, options):
     for arguments in (
         ["train", space, "--data", data, "--out", folder, *own, *training],
         ["profile", folder, "--networks", 8],
-        ["search", folder, "--evaluations", 6, "--batch", 3, "--measured", 2, "--workers", 0, "--searcher", "random"],
+        ["search", folder, "--evaluations", 6, "--batch", 3, "--measured", 3, "--workers", 0, "--searcher", "random"],
         ["export", folder, "--pick", "fastest"],
     ):
         done = nas(*arguments, timeout=1200)
