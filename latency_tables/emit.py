@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from latency_tables.errors import WeightsError
 from latency_tables.weights import RandomWeights, Weights
 from search_spaces import Conv, GlobalPool, Linear, Network, Operator, Pool, Scale, Shuffle, Sum, Zero
+from search_spaces.rounding import places
 
 if TYPE_CHECKING:
     import onnx
@@ -30,8 +32,9 @@ def onnx_model(
         network: The network.
         weights: Arrays by name: "{op.name}.weight" (convolution `[out, in / groups, k, k]`, linear `[out, in]`),
             "{op.name}.bias" where the operator has one, and "{op.name}.gamma", ".beta", ".mean",
-            ".var" where it has batch norm. Without them: fixed random numbers of a sane scale,
-            for timing.
+            ".var" where it has batch norm; and the steps of a quantised supernet, which become
+            nodes that round (`latency_tables.qdq`). Without any: fixed random numbers of a sane
+            scale, for timing.
         batch: Images per call: a number, or a name such as "N" for any number (evaluation).
         half: Weights, input and output in fp16 instead of fp32.
 
@@ -69,8 +72,10 @@ def operators_model(
     made = {i + 1 for i in indices}
     read = [value for i in indices for value in network.operators[i].inputs]
     inputs = [graph.declare(value) for value in dict.fromkeys(read) if value not in made]
+    if half and graph.rounding.active:
+        raise WeightsError("A quantised network has no fp16 form; use precision fp32 or int8.")
     for i in indices:
-        graph.values[i + 1] = _emit(network.operators[i], graph)
+        graph.append(i)
     outputs = [
         onnx.helper.make_tensor_value_info(graph.values[v], graph.number, graph.shape(v))
         for v in sorted(made.difference(read))
@@ -95,6 +100,7 @@ class _Graph:
 
         self.number = onnx.TensorProto.FLOAT16 if half else onnx.TensorProto.FLOAT
         self.network, self.weights, self.batch = network, weights, batch
+        self.rounding = weights.rounding
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
         self.values: dict[int, str] = {}  # index of a value -> name of its tensor
@@ -111,6 +117,21 @@ class _Graph:
 
         self.values[value] = self.network.operators[value - 1].name if value else "image"
         return onnx.helper.make_tensor_value_info(self.values[value], self.number, self.shape(value))
+
+    def append(self, i: int) -> None:
+        """Appends operator number `i`, and what rounds the image before it and its output."""
+        op = self.network.operators[i]
+        if 0 in op.inputs:
+            self.values[0] = self.rounding.at(self, op, "image", self.values[0])
+        made = _emit(op, self)
+        rounded = self.rounding.at(self, op, "out", made) if places(op) else self._moved(op, made)
+        if made in self.flat:
+            self.flat.add(rounded)
+        self.values[i + 1] = rounded
+
+    def _moved(self, op: Operator, made: str) -> str:
+        """The output of an operator that selects or moves values, as rounded as its input."""
+        return self.rounding.like(self, made, self.values[op.inputs[0]])
 
     def node(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
         """Appends a node called like its output; returns that name."""
@@ -132,7 +153,7 @@ class _Graph:
         """First input of an operator as `[batch, channels]`."""
         tensor = self.values[op.inputs[0]]
         if tensor not in self.flat:
-            tensor = self.node("Flatten", [tensor], f"{op.name}/flat", axis=1)
+            tensor = self.rounding.like(self, self.node("Flatten", [tensor], f"{op.name}/flat", axis=1), tensor)
             self.flat.add(tensor)
         return tensor
 
@@ -159,9 +180,10 @@ _ACTIVATE: dict[str, Callable[[_Graph, str, str], str]] = {
 
 def _activated(graph: _Graph, op: Conv | Linear | Sum, before: Callable[[str], str]) -> str:
     """Runs `before(name)`, then the operator's activation; the last node is called like the operator."""
-    if op.activation == "none":
+    if op.activation == "none" or graph.rounding.implies(op, op.activation):
         return before(op.name)
-    return _ACTIVATE[op.activation](graph, before(f"{op.name}/linear"), op.name)
+    linear = graph.rounding.at(graph, op, "linear", before(f"{op.name}/linear"))
+    return _ACTIVATE[op.activation](graph, linear, op.name)
 
 
 @singledispatch
@@ -173,9 +195,8 @@ def _emit(op: Operator, graph: _Graph) -> str:
 @_emit.register
 def _(op: Conv, graph: _Graph) -> str:
     weight, bias = graph.weights.conv(op)
-    inputs = [graph.map_input(op), graph.constant(f"{op.name}.weight", weight)]
-    if bias is not None:
-        inputs.append(graph.constant(f"{op.name}.bias", bias))
+    x = graph.map_input(op)
+    inputs = [x, *graph.rounding.kernel(graph, op, x, weight, bias)]
     residual = graph.map_input(op, 1) if len(op.inputs) == 2 else None
 
     def convolve(name: str) -> str:
@@ -188,7 +209,7 @@ def _(op: Conv, graph: _Graph) -> str:
             pads=[op.kernel // 2] * 4,
             group=op.groups,
         )
-        return y if residual is None else graph.node("Add", [y, residual], name)
+        return y if residual is None else graph.node("Add", [graph.rounding.at(graph, op, "conv", y), residual], name)
 
     return _activated(graph, op, convolve)
 
@@ -196,9 +217,8 @@ def _(op: Conv, graph: _Graph) -> str:
 @_emit.register
 def _(op: Linear, graph: _Graph) -> str:
     weight, bias = graph.weights.linear(op)
-    inputs = [graph.flat_input(op), graph.constant(f"{op.name}.weight", weight)]
-    if bias is not None:
-        inputs.append(graph.constant(f"{op.name}.bias", bias))
+    x = graph.flat_input(op)
+    inputs = [x, *graph.rounding.kernel(graph, op, x, weight, bias)]
     y = _activated(graph, op, lambda name: graph.node("Gemm", inputs, name, transB=1))
     graph.flat.add(y)
     return y

@@ -6,9 +6,9 @@ from zlib import crc32
 import numpy as np
 
 from latency_tables.errors import WeightsError
+from latency_tables.qdq import BATCH_NORM_EPSILON, Rounding
 from search_spaces import Conv, Linear, Operator, Sum
 
-BATCH_NORM_EPSILON = 1e-5
 _POOL = np.random.default_rng(0).random(4093, dtype=np.float32) * 2 - 1  # a prime, so that rows differ
 
 
@@ -21,6 +21,11 @@ class Weights:
 
     def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:
         self._arrays = arrays
+
+    @property
+    def rounding(self) -> Rounding:
+        """The roundings that they ask for."""
+        return Rounding(self._arrays)
 
     def conv(self, op: Conv) -> tuple[np.ndarray, np.ndarray | None]:
         """Weight `[out, in / groups, k, k]` and bias `[out]` with batch norm folded in, float32."""

@@ -21,6 +21,7 @@ FORMAT = 1
 TOLERANCE = 1e-4  # largest difference of an output between Flax and ONNX Runtime, relative to outputs of order 1
 CALIBRATION_IMAGES = 256
 PIXELS_CHECKED = 1000  # test images through the file with preprocessing
+AGREEMENT = 98.0  # percent of images that must get the same class from an INT8 file and from JAX
 
 
 def export_picks(
@@ -50,15 +51,20 @@ def export_picks(
 def _exported(run: Run, wishes: list[str], device_name: str, int8: bool, pixels: bool) -> list[dict[str, Any]]:
     from latency_tables import get_device, onnx_model, quantize
     from latency_tables.pixels import with_preprocessing
+    from nas.quantised import rounded_logits
     from nas.subnets import Subnets, flax_logits
     from supernets import export_weights
     from supernets.images import nchw
+    from supernets.quantised import is_quantised
 
     device = get_device(device_name)
     document = run.read_front(device.name)
     chosen = [(wish, pick(document["front"], wish)) for wish in wishes]
     out = writable_folder(run.folder / "export")
     subnets = Subnets(run)
+    rounded = is_quantised(subnets.params)
+    if rounded and int8:
+        raise UserError(f"Run {str(run.folder)!r} is of a quantised supernet: its files are INT8 as they are; drop --int8.")
     evaluator = subnets.evaluator()
     cards = []
     with progress("export") as update:
@@ -66,14 +72,19 @@ def _exported(run: Run, wishes: list[str], device_name: str, int8: bool, pixels:
             update(done, len(chosen), wish)
             x = np.array(run.space.parse(entry["arch"]))
             size = run.space.network(x).size
-            module, tensors = evaluator.extracted(x)
-            model = onnx_model(run.space.network(x), export_weights(tensors), batch=device.batch)
+            if rounded:
+                weights, compute = rounded_logits(evaluator, x)
+            else:
+                module, tensors = evaluator.extracted(x)
+                weights, compute = export_weights(tensors), flax_logits(module)
+            model = onnx_model(run.space.network(x), weights, batch=device.batch)
             path = out / f"{_file_name(wish)}.onnx"
             write_bytes(path, model.SerializeToString())
             labels, on_test = subnets.data.test_labels, partial(subnets.test_outputs, size=size)
-            reference = on_test(flax_logits(module))
-            cards.append(_card(run, wish, entry, path, on_test(partial(logits, path)), reference, labels))
-            _check(path, cards[-1]["max_abs_diff"], reference)
+            reference, check = on_test(compute), _check_classes if rounded else _check
+            outputs = on_test(partial(logits, path))
+            cards.append(_card(run, wish, entry, path, outputs, reference, labels, rounded))
+            check(path, outputs, reference)
             cards[-1]["input"] = {
                 "size": size,
                 "image_size": subnets.data.image_size,
@@ -83,9 +94,7 @@ def _exported(run: Run, wishes: list[str], device_name: str, int8: bool, pixels:
             if pixels:
                 inside = with_preprocessing(model, subnets.data.mean, subnets.data.std, subnets.data.image_size)
                 raw = subnets.data.test_images[:PIXELS_CHECKED]
-                found = logits(inside.SerializeToString(), raw)
-                difference = float(np.abs(found - reference[: len(raw)]).max())
-                _check(path.with_suffix(".pixels.onnx"), difference, reference)
+                check(path.with_suffix(".pixels.onnx"), logits(inside.SerializeToString(), raw), reference[: len(raw)])
                 write_bytes(path.with_suffix(".pixels.onnx"), inside.SerializeToString())
                 cards[-1]["pixels_path"] = str(path.with_suffix(".pixels.onnx"))
             if int8:
@@ -110,12 +119,23 @@ def _exported(run: Run, wishes: list[str], device_name: str, int8: bool, pixels:
     return cards
 
 
-def _check(path: Path, difference: float, reference: np.ndarray) -> None:
+def _check(path: Path, outputs: np.ndarray, reference: np.ndarray) -> None:
     """Refuses a file whose outputs are not those of Flax."""
+    difference = float(np.abs(outputs - reference).max())
     if difference > TOLERANCE * max(1.0, float(np.abs(reference).max())):
         raise UserError(
             f"{path}: outputs differ from Flax by {difference:.2g}, more than {TOLERANCE:g} "
             "allowed; the file must not be deployed. Please report this network."
+        )
+
+
+def _check_classes(path: Path, outputs: np.ndarray, reference: np.ndarray) -> None:
+    """Refuses an INT8 file that classifies otherwise than JAX; single roundings differ at ties, and what follows."""
+    same = accuracy(outputs, reference.argmax(axis=1))
+    if same < AGREEMENT:
+        raise UserError(
+            f"{path}: {same:.1f} % of the images get the class that JAX gives them, fewer than {AGREEMENT:g} %; "
+            "the file must not be deployed. Please report this network."
         )
 
 
@@ -127,6 +147,7 @@ def _card(
     outputs: np.ndarray,
     reference: np.ndarray,
     labels: np.ndarray,
+    rounded: bool = False,
 ) -> dict[str, Any]:
     mean, std = run.config["data"]["mean"], run.config["data"]["std"]
     return {
@@ -135,7 +156,7 @@ def _card(
         "path": str(path),
         "space": run.config["space"],
         "arch": entry["arch"],
-        "precision": "fp32",
+        "precision": "int8" if rounded else "fp32",
         "macs": entry["macs"],
         "params": entry["params"],
         "peak_memory_bytes": entry["peak_memory_bytes"],

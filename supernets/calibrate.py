@@ -10,6 +10,7 @@ from search_spaces import Architecture, MBConvSpace, Network, Space
 from supernets.chain import moments
 from supernets.elastic import Stats
 from supernets.params import bind, supernet
+from supernets.quantised import is_quantised
 
 Array = jax.Array
 
@@ -27,7 +28,8 @@ class Calibrator:
     """
 
     def __init__(self, space: Space, params: Mapping[str, Any], *, batch_size: int = 250) -> None:
-        self._space, self._graph = space, supernet(space) if isinstance(space, MBConvSpace) else None
+        elastic = isinstance(space, MBConvSpace) and not is_quantised(params)
+        self._space, self._graph = space, supernet(space) if elastic else None  # type: ignore[arg-type]
         graph = self._graph
         self._params = {name: jnp.asarray(value) for name, value in params.items()}
         self._batch_size = batch_size

@@ -27,6 +27,7 @@ from supernets.layers import moments as layer_moments
 from supernets.losses import Loss, cross_entropy
 from supernets.module import run_operator
 from supernets.params import Array, Params
+from supernets.quantised import rounded_input, run_rounded, steps
 from supernets.slicing import filters, kernel_sizes, operator_weights
 
 Operators = tuple[Operator, ...]
@@ -242,7 +243,8 @@ def _run(
 ) -> Array:
     values = [x]
     for op in operators:
-        inputs = [values[i] for i in op.inputs]
+        rounding = steps(weights, op)
+        inputs = rounded_input(rounding, op, [values[i] for i in op.inputs])
         fields = None
         if own := operator_weights(weights, op):
             if op.name in choices and isinstance(op, Conv):
@@ -257,7 +259,7 @@ def _run(
             inputs = [inputs[0].reshape(dropout.shape) * dropout.astype(x.dtype)]
         if stats is not None and isinstance(op, Conv | Sum) and op.norm:
             stats[op.name] = _before_norm(op, fields, inputs)
-        values.append(run_operator(op, fields, inputs, given is None))
+        values.append(run_rounded(op, fields, inputs, given is None, rounding))
     return values[-1]
 
 

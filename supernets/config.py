@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from supernets.errors import TrainingError
 
-Method = Literal["sandwich", "ofa", "single_path", "scratch"]
+Method = Literal["sandwich", "ofa", "single_path", "scratch", "qfa"]
 METHODS: tuple[str, ...] = get_args(Method)
 SAMPLINGS = {"sandwich": ("uniform", "best", "worst"), "single_path": ("uniform", "fair")}  # others draw nothing else
 
@@ -17,7 +17,8 @@ class TrainConfig:
     Methods: "sandwich" trains the largest, the smallest and random subnets a step, with in-place
     distillation (BigNAS), after a warm-up of the largest alone; "ofa" shrinks progressively from a
     trained full network, which teaches (`supernets.schedule`); "single_path" trains random subnets
-    on the labels; "scratch" trains one network.
+    on the labels; "scratch" trains one network; "qfa" is the sandwich rule for a supernet that rounds
+    (`supernets.quantised`), from trained weights, which are largest and smallest from the first step.
 
     Attributes:
         epochs: Passes over the training images in all.
@@ -103,6 +104,11 @@ class TrainConfig:
                 raise TrainingError(f"{name} (={given!r}) must be one of: {', '.join(known)}.")
         if (self.method == "scratch") != bool(self.arch):
             raise TrainingError(f"arch (={self.arch!r}) goes with method scratch, which needs it, not {self.method}.")
+        if self.method == "qfa" and (self.warm_epochs or self.precision != "fp32"):
+            raise TrainingError(
+                f"method qfa starts from a trained supernet in fp32: warm_epochs (={self.warm_epochs}) must be 0 and "
+                f"precision (={self.precision!r}) 'fp32'."
+            )
         for name, amount in (("mixup", self.mixup), ("cutmix", self.cutmix), ("distill", self.distill)):
             if amount < 0:
                 raise TrainingError(f"{name} (={amount}) must not be negative.")

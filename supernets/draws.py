@@ -17,6 +17,8 @@ from supernets.shared import init_networks, init_shared
 from supernets.sorting import channel_order, permute
 from supernets.update import TrainState, without_momentum
 
+SANDWICHES = ("sandwich", "qfa")  # methods whose steps are largest, smallest and random networks
+
 
 class Draws:
     """The networks of every step of a training, drawn from its seed and the step.
@@ -80,7 +82,7 @@ class Draws:
         elif config.method == "single_path":
             n = max(1, config.random_subnets)
             rows = list(fair(space, rng, n) if config.sampling == "fair" else space.sample(rng, n))
-        elif config.method == "sandwich" and step >= self.warm:
+        elif config.method in SANDWICHES and step >= self.warm:
             rows += [np.zeros_like(largest), *space.sample(rng, config.random_subnets)]
         column = self._column
         return rng, rows, int(rng.integers(space.cardinality[column])) if column is not None else 0
@@ -97,7 +99,7 @@ class Draws:
         if config.method == "scratch":
             return [Draw(self._scratch, "teacher" if self.taught else "label", dropout=True)]
         rng, rows, resolution = self._choice(step)
-        if config.method == "sandwich" and config.sampling in ("best", "worst") and len(rows) > 2:
+        if config.method in SANDWICHES and config.sampling in ("best", "worst") and len(rows) > 2:
             fixed = {} if self._column is None else {self._column: resolution}
             loss = batch_loss(state.params, batch)
             rows[2:] = self._attentive(rng, len(rows) - 2, fixed, loss)
@@ -105,7 +107,7 @@ class Draws:
         if self._column is not None:
             X[:, self._column] = resolution
         networks = [self.network(tuple(x)) for x in space.canonical(X).tolist()]
-        if config.method == "sandwich":
+        if config.method in SANDWICHES:
             return [Draw(networks[0], dropout=True), *(Draw(network, "first") for network in networks[1:])]
         source: Any = "teacher" if state.teacher else "label"
         return [Draw(network, source, dropout=True) for network in networks]

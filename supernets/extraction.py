@@ -6,11 +6,12 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from search_spaces import Conv, Network, Sum
+from search_spaces import Conv, Linear, Network, Sum
 from supernets.elastic import Stats
 from supernets.module import NetworkModule
 from supernets.params import Params
-from supernets.slicing import operator_weights
+from supernets.quantised import steps
+from supernets.slicing import kernel_scale, operator_weights
 
 
 def extract(
@@ -40,6 +41,10 @@ def slice_weights(params: Mapping[str, Any], network: Network, stats: Stats | No
     for op in network:
         for field, value in operator_weights(arrays, op).items():
             tensors[f"{op.name}.{field}"] = value
+        for field, value in steps(arrays, op).items():
+            tensors[f"{op.name}.{field}"] = value
+        if isinstance(op, Conv | Linear) and (scale := kernel_scale(arrays, op)) is not None:
+            tensors[f"{op.name}.kernel_scale"] = scale
         if stats is not None and isinstance(op, Conv | Sum) and op.norm:
             mean, variance = stats[op.name]
             tensors[f"{op.name}.mean"] = np.asarray(mean)[: op.out_shape[0]]

@@ -5,12 +5,13 @@ from typing import Any
 
 from search_spaces import Conv, Linear, Operator, Sum
 from supernets.elastic import smaller_filters
+from supernets.fake_quant import rounded_kernel
 
 
 def operator_weights(params: Mapping[str, Any], op: Operator) -> dict[str, Any]:
     """Weights of one operator by field: the leading channels that its shape says.
 
-    A depthwise filter goes through the kernel transformation first.
+    A depthwise filter goes through the kernel transformation first; kernels that have steps are rounded.
 
     Args:
         params: Weights by name, of JAX or numpy, and so are the results.
@@ -33,18 +34,32 @@ def operator_weights(params: Mapping[str, Any], op: Operator) -> dict[str, Any]:
 def _kernel(params: Mapping[str, Any], op: Conv | Linear) -> Any:
     kernel = params[f"{op.name}.kernel"]
     if isinstance(op, Linear):
-        return kernel[: op.in_channels, : op.out_channels]
+        return _rounded(params, op, kernel[: op.in_channels, : op.out_channels])
     if op.depthwise:
         return filters(params, op)[op.kernel][:, :, None]
     if kernel.ndim == 2:
         kernel = kernel[None, None]
-    return kernel[:, :, : op.in_channels // op.groups, : op.out_channels]
+    return _rounded(params, op, kernel[:, :, : op.in_channels // op.groups, : op.out_channels])
 
 
 def filters(params: Mapping[str, Any], op: Conv) -> dict[int, Any]:
     """Every depthwise filter `[k, k, c]` that the operator could have, by size."""
     matrices = {k: params[f"{op.name}.to{k}"] for k in kernel_sizes(params, op)[:-1]}
-    return smaller_filters(params[f"{op.name}.kernel"][..., : op.out_channels], matrices)
+    found = smaller_filters(params[f"{op.name}.kernel"][..., : op.out_channels], matrices)
+    return {k: _rounded(params, op, w, str(k)) for k, w in found.items()}
+
+
+def kernel_scale(params: Mapping[str, Any], op: Conv | Linear) -> Any:
+    """Steps `[out]` that an operator's kernel is rounded by, or None where it is not."""
+    size = str(op.kernel) if isinstance(op, Conv) and op.depthwise else ""
+    scale = params.get(f"{op.name}.kernel_scale{size}")
+    return None if scale is None else scale[: op.out_channels]
+
+
+def _rounded(params: Mapping[str, Any], op: Conv | Linear, kernel: Any, size: str = "") -> Any:
+    """The kernel on the grid of its steps, where it has some."""
+    scale = params.get(f"{op.name}.kernel_scale{size}")
+    return kernel if scale is None else rounded_kernel(kernel, scale[: op.out_channels])
 
 
 def kernel_sizes(params: Mapping[str, Any], op: Conv) -> list[int]:

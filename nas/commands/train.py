@@ -3,7 +3,7 @@
 import os
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -53,8 +53,15 @@ def train(
         int, typer.Option("--workers", help="Processes that decode streamed pictures; 0 for threads.", min=0)
     ] = 0,
     method: Annotated[
-        str, typer.Option("--method", help="sandwich, ofa, single_path, scratch (with --arch), proxyless or fbnet.")
+        str,
+        typer.Option(
+            "--method", help="sandwich, ofa, single_path, scratch (--arch), qfa (--from), proxyless or fbnet."
+        ),
     ] = "sandwich",
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", help="Run that --method qfa starts from: its weights, data and options."),
+    ] = None,
     arch: Annotated[str, typer.Option("--arch", help="The network of --method scratch.")] = "",
     divergence: Annotated[str, typer.Option("--divergence", help="Of the sandwich: ce, or alpha (AlphaNet).")] = "ce",
     sampling: Annotated[
@@ -99,6 +106,15 @@ def train(
     options = parse_options(space, option or ())
     get_space(space, **options)  # refuses an unknown name before any work
     writable_folder(out)
+    if method == "qfa" or source is not None:
+        if hosts:
+            raise UserError("--hosts does not go with --method qfa; use --devices on one host.")
+        document = _quantised(
+            space, out, source, method, devices,
+            epochs=epochs, batch_size=batch_size, peak_lr=lr, random_subnets=random_subnets,
+        )  # fmt: skip
+        emit_json(document) if json else print(document["run"])
+        return
     host = _connect(hosts)
     images = load_dataset(data, size=size, seed=seed, skip_corrupt=skip_corrupt, stream=stream)
     from supernets import TrainConfig
@@ -163,6 +179,27 @@ def train(
     print(document["run"])
     if differentiable:
         print(document["best"]["arch"])
+
+
+def _quantised(
+    space: str, out: Path, source: Path | None, method: str, devices: int | None, **given: float | None
+) -> dict[str, Any]:
+    """Fine-tunes a run's supernet so that its subnets are INT8."""
+    from nas.errors import UserError
+    from nas.lock import locked
+    from nas.quantised import fine_tuning, quantise_run
+    from nas.runs import Run
+
+    if source is None or method != "qfa":
+        raise UserError("--method qfa fine-tunes the supernet of a run: it needs --from RUN, and --from needs it.")
+    origin = Run.open(source)
+    if space != origin.space.reference:
+        raise UserError(
+            f"SPACE (={space!r}) must be the space of {str(source)!r}, which is {origin.space.reference!r}."
+        )
+    config = fine_tuning(origin, {key: value for key, value in given.items() if value is not None})
+    with locked(out, "nas train"):
+        return quantise_run(out, source, config, devices=devices)
 
 
 def _connect(hosts: str | None) -> int:
