@@ -64,7 +64,9 @@ def _exported(run: Run, wishes: list[str], device_name: str, int8: bool, pixels:
     subnets = Subnets(run)
     rounded = is_quantised(subnets.params)
     if rounded and int8:
-        raise UserError(f"Run {str(run.folder)!r} is of a quantised supernet: its files are INT8 as they are; drop --int8.")
+        raise UserError(
+            f"Run {str(run.folder)!r} is of a quantised supernet: its files are INT8 as they are; drop --int8."
+        )
     evaluator = subnets.evaluator()
     cards = []
     with progress("export") as update:

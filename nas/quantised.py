@@ -1,6 +1,6 @@
 """Runs of quantised supernets: fine-tuning from a trained one, and what their exported files are checked against."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +36,14 @@ def fine_tuning(origin: Run, given: Mapping[str, Any]) -> "TrainConfig":
     kept = {f.name: recorded[f.name] for f in fields(TrainConfig) if f.name in recorded}
     base = asdict(TrainConfig()) | kept
     shares = {"epochs": max(1, base["epochs"] // 6), "peak_lr": base["peak_lr"] / 10}
-    fixed = {"method": "qfa", "warm_epochs": 0, "precision": "fp32", "arch": "", "seed": origin.config["seed"]}
+    fixed = {
+        "method": "qfa",
+        "warm_epochs": 0,
+        "precision": "fp32",
+        "sampling": "uniform",
+        "arch": "",
+        "seed": origin.config["seed"],
+    }
     return TrainConfig(**(base | shares | dict(given) | fixed))
 
 
@@ -64,7 +71,7 @@ def quantise_run(folder: Path, source: Path, config: "TrainConfig", *, devices: 
     run = Run.create(folder, origin.space, seed=config.seed, **record)
     sizes = image_sizes(origin.space)
     say("first steps from the extremes of weights and activations")
-    images = {size: subnets.images(subnets.split.train_images[:_FIRST_IMAGES], size) for size in {sizes[0], sizes[-1]}}
+    images = {size: subnets.calibration_images(size)[:_FIRST_IMAGES] for size in {sizes[0], sizes[-1]}}
     start = with_steps(_on_device(subnets.params), origin.space, _on_device(images), seed=config.seed)
     last: list[Any] = []
     with progress("train") as update:
@@ -95,18 +102,17 @@ def quantise_run(folder: Path, source: Path, config: "TrainConfig", *, devices: 
     return document
 
 
-def rounded_reference(
-    evaluator: Evaluator, x: np.ndarray, images: np.ndarray
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Weights and steps of a quantised subnet for its file, and the logits that JAX computes with them.
+def rounded_logits(
+    evaluator: Evaluator, x: np.ndarray
+) -> tuple[dict[str, np.ndarray], Callable[[np.ndarray], np.ndarray]]:
+    """Weights and steps of a quantised subnet for its file, and the function that JAX computes with them.
 
     Args:
         evaluator: Of a run of a quantised supernet.
         x: Genotype.
-        images: Normalised images `[n, h, w, c]`.
 
     Returns:
-        Arrays in the layouts of ONNX, and logits `[n, classes]`.
+        Arrays in the layouts of ONNX; and from images `[n, c, h, w]` to logits `[n, classes]`.
     """
     import jax.numpy as jnp
 
@@ -118,8 +124,13 @@ def rounded_reference(
     stats = evaluator.calibrator(x, evaluator.calibration[network.size])
     tensors = slice_weights(evaluator.params, network, stats)
     params, plain = folded(tensors, network)
-    parts = [forward(params, plain, jnp.asarray(images[i : i + _BATCH]), {}) for i in range(0, len(images), _BATCH)]
-    return export_weights(tensors), np.concatenate([np.asarray(part) for part in parts])
+
+    def outputs(images: np.ndarray) -> np.ndarray:
+        images = images.transpose(0, 2, 3, 1)
+        batches = (jnp.asarray(images[i : i + _BATCH]) for i in range(0, len(images), _BATCH))
+        return np.concatenate([np.asarray(forward(params, plain, batch, {})) for batch in batches])
+
+    return export_weights(tensors), outputs
 
 
 def _on_device(arrays: dict[Any, np.ndarray]) -> dict[Any, Any]:

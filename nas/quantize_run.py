@@ -146,6 +146,7 @@ def _pictures(
     path: Path, data: str | None, network: "Network", card: dict[str, Any] | None, images: int, seed: int
 ) -> Pictures:
     """Images for a file: those of its run, or others prepared as its card says."""
+    from nas.train_run import recorded_data
     from supernets.data import load_dataset
     from supernets.images import nchw, prepare
 
@@ -155,13 +156,7 @@ def _pictures(
     if data is None:
         assert folder is not None
         run = Run.open(folder)
-        record = run.config["data"]
-        how = {"skip_corrupt": record.get("skip_corrupt", False), "stream": record.get("stream", False)}
-        found = load_dataset(record["source"], size=record["size"], seed=run.config["seed"], **how)
-        if found.fingerprint != record["fingerprint"]:
-            raise UserError(
-                f"The data in {record['source']!r} has changed since {str(folder)!r} was trained; add --data."
-            )
+        found = recorded_data(run)
         split = found.split(run.config["data"]["validation"], run.config["seed"])
     else:
         side = card["input"]["image_size"] if card else None

@@ -109,6 +109,7 @@ def train(
     if method == "qfa" or source is not None:
         if hosts:
             raise UserError("--hosts does not go with --method qfa; use --devices on one host.")
+        _connect(None)
         document = _quantised(
             space, out, source, method, devices,
             epochs=epochs, batch_size=batch_size, peak_lr=lr, random_subnets=random_subnets,
