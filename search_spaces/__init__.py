@@ -19,10 +19,11 @@ from search_spaces.operators import Conv, GlobalPool, Linear, Operator, Pool, Sc
 from search_spaces.proxyless import proxyless
 from search_spaces.reference import REFERENCE_NETWORKS, reference_network
 from search_spaces.space import Architecture, Gene, Space
+from search_spaces.spaceevo import spaceevo
 from search_spaces.user_code import is_user_function, load_function
 
 SPACES: dict[str, Callable[..., Space]] = {
-    f.__name__: f for f in (ofa_mbv3, ofa_resnet50, proxyless, fbnet, mnasnet, nasbench201, nasbench_macro)
+    f.__name__: f for f in (ofa_mbv3, ofa_resnet50, proxyless, fbnet, mnasnet, nasbench201, nasbench_macro, spaceevo)
 }
 
 

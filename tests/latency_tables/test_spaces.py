@@ -15,6 +15,7 @@ SMALL = {
     "proxyless": {"image_size": 16, "width": 0.25},
     "fbnet": {"image_size": 16, "width": 0.5},
     "mnasnet": {"image_size": 18, "width": 0.25},
+    "spaceevo": {"resolutions": 36, "width": 0.25, "blocks": "012345", "windows": "000000"},
 }
 
 

@@ -1,0 +1,247 @@
+"""SpaceEvo's hyperspace (Wang et al., ICCV 2023): a block type and a window of widths a stage make a space."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from search_spaces.builder import NetworkBuilder, make_divisible
+from search_spaces.errors import SpaceError
+from search_spaces.mbconv import se_channels
+from search_spaces.network import Network
+from search_spaces.operators import Activation
+from search_spaces.space import Gene, Space
+
+RESOLUTIONS = (160, 176, 192, 208, 224)
+STEP = 16  # between widths: what an AVX-512 or VNNI kernel processes at once
+_OUTER = (16, 32)  # widths of the stem and of stage 0
+_FINAL, _FEATURES = 1280, 1920
+
+
+@dataclass(frozen=True, slots=True)
+class MacroStage:
+    """A stage whose block type and window are free: widths from `first` to `last`, of which a window is a slice."""
+
+    first: int
+    last: int
+    window: int
+    depths: tuple[int, ...]
+    stride: int
+
+    @property
+    def windows(self) -> int:
+        """How many windows there are."""
+        return (self.last - self.first) // STEP + 2 - self.window
+
+    def widths(self, choice: int) -> tuple[int, ...]:
+        """The channel counts in a window."""
+        start = self.first + STEP * choice
+        return tuple(range(start, start + STEP * self.window, STEP))
+
+
+# the release's macro-architecture for ONNX Runtime ("onnxw")
+STAGES = (
+    MacroStage(32, 64, 2, (2, 3, 4), 2),
+    MacroStage(32, 96, 2, (2, 3, 4), 2),
+    MacroStage(64, 144, 3, (2, 3, 4, 5, 6), 2),
+    MacroStage(112, 192, 3, (2, 3, 4, 5, 6), 1),
+    MacroStage(192, 304, 5, (2, 3, 4, 5, 6), 2),
+    MacroStage(304, 448, 7, (1, 2), 1),
+)
+
+
+@dataclass(frozen=True)
+class BlockType:
+    """A kind of block: its kernels, its expansions (percent; none where it has none), and how it is built.
+
+    `build(b, name, x, out, kernel, percent, stride)` appends a block and returns its value.
+    """
+
+    name: str
+    kernels: tuple[int, ...]
+    percents: tuple[int, ...]
+    build: Callable[[NetworkBuilder, str, int, int, int, int, int], int]
+
+
+def _skip(b: NetworkBuilder, name: str, x: int, out: int, stride: int) -> int:
+    """The input, through a 1 x 1 convolution where the shape changes: every block has a residual."""
+    return x if stride == 1 and b.shape(x)[0] == out else b.conv(f"{name}.skip", x, out, stride=stride)
+
+
+def _mbv1_dual(b: NetworkBuilder, name: str, x: int, out: int, kernel: int, percent: int, stride: int) -> int:
+    skip = _skip(b, name, x, out, stride)
+    y = b.depthwise(f"{name}.depthwise1", x, kernel=kernel, stride=stride, activation="relu")
+    y = b.conv(f"{name}.pointwise1", y, out, activation="relu")
+    y = b.depthwise(f"{name}.depthwise2", y, kernel=kernel, activation="relu")
+    y = b.conv(f"{name}.pointwise2", y, out, activation="relu")
+    return b.sum(f"{name}.add", skip, y)
+
+
+def _inverted(activation: Activation, squeeze_excite: bool) -> Callable[..., int]:
+    def build(b: NetworkBuilder, name: str, x: int, out: int, kernel: int, percent: int, stride: int) -> int:
+        skip = _skip(b, name, x, out, stride)
+        hidden = make_divisible(b.shape(x)[0] * percent / 100)
+        y = b.conv(f"{name}.expand", x, hidden, activation=activation)
+        y = b.depthwise(f"{name}.depthwise", y, kernel=kernel, stride=stride, activation=activation)
+        if squeeze_excite:
+            y = b.squeeze_excite(f"{name}.se", y, se_channels(hidden))
+        return b.conv(f"{name}.project", y, out, residual=skip)
+
+    return build
+
+
+def _residual(squeeze_excite: bool) -> Callable[..., int]:
+    def build(b: NetworkBuilder, name: str, x: int, out: int, kernel: int, percent: int, stride: int) -> int:
+        skip = _skip(b, name, x, out, stride)
+        hidden = make_divisible(out * percent / 100)
+        y = b.conv(f"{name}.reduce", x, hidden, activation="relu")
+        y = b.conv(f"{name}.spatial", y, hidden, kernel=kernel, stride=stride, activation="relu")
+        if squeeze_excite:
+            y = b.squeeze_excite(f"{name}.se", y, make_divisible(b.shape(x)[0] // 4))
+        return b.conv(f"{name}.expand", y, out, activation="relu", residual=skip)
+
+    return build
+
+
+def _fused(b: NetworkBuilder, name: str, x: int, out: int, kernel: int, percent: int, stride: int) -> int:
+    skip = _skip(b, name, x, out, stride)
+    hidden = make_divisible(b.shape(x)[0] * percent / 100)
+    y = b.conv(f"{name}.fused", x, hidden, kernel=kernel, stride=stride, activation="hswish")
+    return b.conv(f"{name}.project", y, out, residual=skip)
+
+
+BLOCKS = (
+    BlockType("mbv1_dual", (3, 5), (), _mbv1_dual),
+    BlockType("mbv2", (3, 5), (400, 600, 800), _inverted("relu6", False)),
+    BlockType("mbv3", (3, 5), (400, 600, 800), _inverted("hswish", True)),
+    BlockType("resnet", (3, 5, 7), (50, 100, 150), _residual(False)),
+    BlockType("resnet_se", (3, 5, 7), (50, 100, 150), _residual(True)),
+    BlockType("fused_mbconv", (3, 5, 7), (100, 200, 300, 400), _fused),
+)
+
+
+class SpaceEvoSpace(Space):
+    """One space of the hyperspace; see `spaceevo`."""
+
+    blockwise = False  # the width of a stage decides the shape of the next one's first block
+
+    def __init__(
+        self,
+        blocks: Sequence[BlockType],
+        widths: Sequence[tuple[int, ...]],
+        outer: tuple[int, ...],
+        head: tuple[int, int],
+        options: dict[str, object],
+    ) -> None:
+        self.name, self.options, self._blocks, self._head = "spaceevo", options, tuple(blocks), head
+        resolutions = options["resolutions"]
+        assert isinstance(resolutions, list)
+        genes = [
+            Gene("resolution", tuple(resolutions)),
+            Gene("stem.width", outer),
+            Gene("stage0.width", outer),
+            Gene("stage0.depth", (1, 2)),
+        ]
+        for s, (stage, kind, choices) in enumerate(zip(STAGES, blocks, widths, strict=True), 1):
+            genes += [Gene(f"stage{s}.width", choices), Gene(f"stage{s}.depth", stage.depths)]
+            for i in range(1, max(stage.depths) + 1):
+                requires = (f"stage{s}.depth", min(d for d in stage.depths if d >= i))
+                genes.append(Gene(f"stage{s}.block{i}.kernel", kind.kernels, requires))
+                if kind.percents:
+                    genes.append(Gene(f"stage{s}.block{i}.expand", kind.percents, requires))
+        self.genes = tuple(genes)
+
+    def part_columns(self, part: str) -> list[int]:
+        """The genes that decide the operators of a part: its own, its stage's, and the width before it."""
+        head, _, block = part.partition(".")
+        names = ["resolution"]
+        if head == "stem":
+            names.append("stem.width")
+        elif head.startswith("stage"):
+            s = int(head.removeprefix("stage"))
+            own = [f"{head}.{block}.kernel", f"{head}.{block}.expand"]
+            names += [f"{head}.width", f"{head}.depth", *(name for name in own if name in self.index)]
+            names += [f"stage{s - 1}.width" if s else "stem.width"] if block == "block1" else []
+        else:
+            names.append(f"stage{len(STAGES)}.width")
+        return [self.index[name] for name in names]
+
+    def network(self, arch: Sequence[int] | np.ndarray) -> Network:
+        """The network of a genotype."""
+        values, options = self.decode(arch), self.options
+        b = NetworkBuilder(self.name, in_channels=int(str(options["in_channels"])), size=values["resolution"])
+        stride = int(str(options["stem_stride"]))
+        x = b.conv("stem", b.image, values["stem.width"], kernel=3, stride=stride, activation="hswish")
+        for i in range(1, values["stage0.depth"] + 1):
+            x = BLOCKS[3].build(b, f"stage0.block{i}", x, values["stage0.width"], 3, 50, 1)
+        for s, (stage, kind) in enumerate(zip(STAGES, self._blocks, strict=True), 1):
+            for i in range(1, values[f"stage{s}.depth"] + 1):
+                name = f"stage{s}.block{i}"
+                kernel, percent = values[f"{name}.kernel"], values.get(f"{name}.expand", 100)
+                x = kind.build(b, name, x, values[f"stage{s}.width"], kernel, percent, stage.stride if i == 1 else 1)
+        final, features = self._head
+        x = b.conv("final_expand", x, final, activation="hswish")
+        x = b.global_pool("pool", x)
+        x = b.conv("feature_mix", x, features, activation="hswish", norm=False)
+        b.linear("classifier", x, int(str(options["num_classes"])))
+        return b.build()
+
+
+def spaceevo(
+    *,
+    blocks: str = "151122",
+    windows: str = "023231",
+    width: float = 1.0,
+    num_classes: int = 1000,
+    resolutions: int | Iterable[int] = RESOLUTIONS,
+    stem_stride: int = 2,
+    in_channels: int = 3,
+) -> SpaceEvoSpace:
+    """Six stages, each of one block type and one window of widths; the default is the published one for VNNI.
+
+    Two things differ from the release: all blocks of a stage have one width (there each has its
+    own), and the fused blocks have HardSwish for Swish.
+
+    Args:
+        blocks: A digit a stage: 0 MobileNetV1 dual, 1 MobileNetV2, 2 MobileNetV3, 3 residual bottleneck, 4 that with
+            squeeze-excite, 5 fused MBConv.
+        windows: A digit a stage: which slice of its widths, from 0.
+        width: Multiplies all channel counts; then multiples of 8 instead of 16.
+        num_classes: Outputs.
+        resolutions: Image sizes in pixels to choose from; one number for a single size.
+        stem_stride: 2 as published, or 1.
+        in_channels: 3 for colour, 1 for grey pictures.
+    """
+    blocks, windows = str(blocks).zfill(len(STAGES)), str(windows).zfill(len(STAGES))  # -o windows=023231 is a number
+    for name, digits, limits in (
+        ("blocks", blocks, [len(BLOCKS)] * len(STAGES)),
+        ("windows", windows, [stage.windows for stage in STAGES]),
+    ):
+        good = len(digits) == len(limits) and digits.isdigit()
+        if not good or any(int(d) >= limit for d, limit in zip(digits, limits, strict=True)):
+            highest = "".join(str(limit - 1) for limit in limits)
+            raise SpaceError(f"{name} (={digits!r}) must be {len(STAGES)} digits, at most {highest} digit by digit.")
+    sizes = (resolutions,) if isinstance(resolutions, int) else tuple(sorted(set(resolutions)))
+    if not sizes or min(sizes) < 8:
+        raise SpaceError(f"resolutions (={sizes}) must be at least 8 px.")
+    if num_classes < 1 or in_channels < 1:
+        raise SpaceError(f"num_classes (={num_classes}) and in_channels (={in_channels}) must be at least 1.")
+    if stem_stride not in (1, 2) or not 0.1 <= width <= 4:
+        raise SpaceError(f"stem_stride (={stem_stride}) must be 1 or 2 and width (={width}) between 0.1 and 4.")
+
+    def scaled(channels: Sequence[int]) -> tuple[int, ...]:
+        return tuple(channels) if width == 1 else tuple(sorted({make_divisible(c * width) for c in channels}))
+
+    options: dict[str, object] = {
+        "blocks": blocks,
+        "windows": windows,
+        "width": width,
+        "num_classes": num_classes,
+        "resolutions": list(sizes),
+        "stem_stride": stem_stride,
+        "in_channels": in_channels,
+    }
+    chosen = [BLOCKS[int(digit)] for digit in blocks]
+    widths = [scaled(stage.widths(int(digit))) for stage, digit in zip(STAGES, windows, strict=True)]
+    final, features = (scaled((channels,))[0] for channels in (_FINAL, _FEATURES))
+    return SpaceEvoSpace(chosen, widths, scaled(_OUTER), (final, features), options)

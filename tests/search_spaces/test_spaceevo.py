@@ -1,0 +1,72 @@
+"""SpaceEvo's hyperspace against the release's lists: blocks, windows, widths, and closed forms of sizes and costs."""
+
+from math import prod
+
+import numpy as np
+import pytest
+
+from search_spaces import SpaceError, get_space
+from search_spaces.spaceevo import BLOCKS, STAGES
+
+
+def test_windows_are_the_releases():
+    assert [stage.windows for stage in STAGES] == [2, 4, 4, 4, 4, 4]
+    assert [stage.widths(0) for stage in STAGES[:3]] == [(32, 48), (32, 48), (64, 80, 96)]
+    assert STAGES[5].widths(STAGES[5].windows - 1)[-1] == 448 and len(STAGES[4].widths(1)) == 5
+    spaces = len(BLOCKS) ** len(STAGES) * prod(stage.windows for stage in STAGES)
+    assert spaces == 6**6 * 2 * 4**5
+
+
+def test_published_space_for_vnni():
+    """151122-023231: MobileNetV2, fused MBConv, V2, V2, V3, V3."""
+    space = get_space("spaceevo")
+    assert space.options["blocks"] == "151122" and space.options["windows"] == "023231"
+    largest = space.network(space.cardinality - 1)
+    names = {op.name for op in largest}
+    assert {"stage1.block1.depthwise", "stage2.block1.fused", "stage5.block6.se.scale"} <= names
+    assert "stage3.block1.se.scale" not in names
+    widths = {gene.name: gene.choices for gene in space.genes if gene.name.endswith("width")}
+    assert widths["stage2.width"] == (64, 80) and widths["stage6.width"] == tuple(range(320, 417 + 16, 16))[:7]
+    # a stage of depth d has (kernels * expansions)^d networks
+    blocks = [(k, e) for k, e in ((2, 3), (3, 4), (2, 3), (2, 3), (2, 3), (2, 3))]
+    expected = 5 * 2 * 2 * 2
+    for (k, e), stage in zip(blocks, STAGES, strict=True):
+        expected *= stage.window * sum((k * e) ** d for d in stage.depths)
+    assert space.size == expected
+
+
+@pytest.mark.parametrize("digit", range(len(BLOCKS)))
+def test_every_block_type_can_be_everywhere(digit):
+    """Uniform spaces, with which the evolution of spaces begins; all widths multiples of 16."""
+    space = get_space("spaceevo", blocks=str(digit) * 6, windows="000000")
+    rng = np.random.default_rng(digit)
+    for x in (space.cardinality - 1, 0 * space.cardinality, *space.sample(rng, 3)):
+        network = space.network(x)
+        network.check()
+        assert all(network.shapes[i][0] % 16 == 0 for op in network if op.name.endswith("1.skip") for i in op.inputs)
+        assert network.shapes[-1] == (1000, 1, 1)
+
+
+def test_costs_of_a_bottleneck_by_hand():
+    """Residual bottlenecks, smallest network: 1 x 1, 3 x 3 and 1 x 1 convolutions at 50 % of the stage's width."""
+    space = get_space("spaceevo", blocks="333333", windows="000000", resolutions=32)
+    network = space.network(0 * space.cardinality)
+    macs = sum(op.macs for op in network if op.name.startswith("stage1.block1."))
+    # 16 px in, 8 px out; 16 -> 16 -> 16 -> 32 channels, and the skip 16 -> 32
+    assert macs == 16 * 16 * 16**2 + 9 * 16 * 16 * 8**2 + 16 * 32 * 8**2 + 16 * 32 * 8**2
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"blocks": "16"}, "blocks"),
+        ({"blocks": "166666"}, "555555"),
+        ({"windows": "223231"}, "133333"),
+        ({"windows": "x23231"}, "windows"),
+        ({"width": 9.0}, "width"),
+        ({"resolutions": 4}, "resolutions"),
+    ],
+)
+def test_mistakes_are_told(options, word):
+    with pytest.raises(SpaceError, match=word):
+        get_space("spaceevo", **options)
