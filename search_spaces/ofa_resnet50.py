@@ -106,8 +106,8 @@ def ofa_resnet50(
         in_channels: 3 for colour, 1 for grey pictures.
     """
     sizes = (resolutions,) if isinstance(resolutions, int) else tuple(sorted(set(resolutions)))
-    if not sizes or min(sizes) < 16:
-        raise SpaceError(f"resolutions (={sizes}) must be at least 16 px.")
+    if not sizes or min(sizes) < 16 * stem_stride:
+        raise SpaceError(f"resolutions (={sizes}) must be at least {16 * stem_stride} px.")
     if num_classes < 1 or in_channels < 1:
         raise SpaceError(f"num_classes (={num_classes}) and in_channels (={in_channels}) must be at least 1.")
     if stem_stride not in (1, 2):

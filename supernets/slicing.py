@@ -39,6 +39,8 @@ def _kernel(params: Mapping[str, Any], op: Conv | Linear) -> Any:
         return filters(params, op)[op.kernel][:, :, None]
     if kernel.ndim == 2:
         kernel = kernel[None, None]
+    edge = (kernel.shape[0] - op.kernel) // 2  # a smaller filter is the centre of a larger one
+    kernel = kernel[edge : edge + op.kernel, edge : edge + op.kernel]
     return _rounded(params, op, kernel[:, :, : op.in_channels // op.groups, : op.out_channels])
 
 

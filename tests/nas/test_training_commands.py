@@ -88,9 +88,9 @@ def test_differentiable_search_from_profile_to_export(nas, tmp_path, pictures_fi
 @pytest.mark.parametrize(
     ("space", "options"),
     [
-        ("mnasnet", ["image_size=16", "width=0.1"]),
+        ("mnasnet", ["image_size=32", "width=0.1"]),
         ("nasbench_macro", ["image_size=16"]),
-        ("ofa_resnet50", ["resolutions=16"]),
+        ("ofa_resnet50", ["resolutions=32"]),
     ],
 )
 def test_published_space_from_profile_to_export(nas, tmp_path, space, options):
