@@ -5,7 +5,8 @@ tap of the filter. Its gradients are written out here: that of the input is the 
 flipped filter; that of the filter is one product and one column sum per tap, where the column sum
 is a product with a row of ones, which XLA hands to the matrix library (5 times faster than its
 own fused reduction). Maps of a few pixels are faster still as one small matrix product a channel,
-and compile in half the time. On a GPU, cuDNN's grouped convolution is 2-4 times faster than the sum.
+and compile in half the time. On a GPU these are kernels of our own (`depthwise_kernels.py`), elsewhere
+XLA's grouped convolution.
 """
 
 from collections.abc import Callable, Sequence
@@ -72,7 +73,8 @@ def _switch(choice: Array, branches: list[Callable], *operands: Array):  # type:
 
 
 def _platform() -> str:
-    return "cpu" if jax.default_backend() == "cpu" else "gpu"
+    backend = jax.default_backend()
+    return backend if backend in _FORWARD else "other"
 
 
 # -- grouped convolution -----------------------------------------------------------------------
@@ -211,8 +213,30 @@ def _filter_gradient(x: Array, w: Array, g: Array, stride: int) -> Array:
     return jnp.pad(gradient, ((margin, margin), (margin, margin), (0, 0)))
 
 
-_FORWARD: dict[str, Callable[..., Array]] = {"cpu": _small_or_shifted, "gpu": _grouped}
+# -- kernels -----------------------------------------------------------------------------------
+
+_MOST = 2**31 - 1  # elements that the kernels number
+
+
+def _kernel(x: Array, w: Array, stride: int) -> Array:
+    if x.size > _MOST:
+        return _grouped(x, w, stride)
+    from supernets.depthwise_gpu import convolve  # Pallas takes a second to import
+
+    return convolve(x, w, stride)
+
+
+def _kernel_backward(x: Array, w: Array, g: Array, stride: int) -> tuple[Array, Array]:
+    if x.size > _MOST:
+        return _grouped_backward(x, w, g, stride)
+    from supernets.depthwise_gpu import gradients
+
+    return gradients(x, w, g, stride)
+
+
+_FORWARD: dict[str, Callable[..., Array]] = {"cpu": _small_or_shifted, "gpu": _kernel, "other": _grouped}
 _BACKWARD: dict[str, Callable[..., tuple[Array, Array]]] = {
     "cpu": _small_or_shifted_backward,
-    "gpu": _grouped_backward,
+    "gpu": _kernel_backward,
+    "other": _grouped_backward,
 }

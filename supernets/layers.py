@@ -48,6 +48,8 @@ def pointwise(x: Array, kernel: Array) -> Array:
 
 def convolution(x: Array, kernel: Array, *, stride: int = 1, groups: int = 1) -> Array:
     """Convolution of `[n, h, w, c]` with `[k, k, c / groups, o]`, padding k // 2."""
+    if groups == 1 and x.shape[-1] <= _FEW and jax.default_backend() == "gpu":
+        return patches_product(x, kernel, stride)
     p = kernel.shape[0] // 2
     return lax.conv_general_dilated(
         x,
@@ -57,3 +59,20 @@ def convolution(x: Array, kernel: Array, *, stride: int = 1, groups: int = 1) ->
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=groups,
     )
+
+
+_FEW = 4  # channels of an image: too few for cuDNN's fast algorithms, and nothing else needs cuDNN in a MobileNet
+
+
+def patches_product(x: Array, kernel: Array, stride: int) -> Array:
+    """The same convolution as one matrix product of all patches."""
+    k, (n, h, w, c) = kernel.shape[0], x.shape
+    p, out = k // 2, (-(-h // stride), -(-w // stride))
+    padded = jnp.pad(x, ((0, 0), (p, p), (p, p), (0, 0)))
+    last = [stride * (size - 1) + 1 for size in out]
+    shifts = [
+        lax.slice(padded, (0, i, j, 0), (n, i + last[0], j + last[1], c), (1, stride, stride, 1))
+        for i in range(k)
+        for j in range(k)
+    ]
+    return pointwise(jnp.concatenate(shifts, axis=-1), kernel.reshape(k * k * c, -1))
