@@ -114,7 +114,7 @@ class _Lanes(NamedTuple):
 def _lanes(tile: Tile, pairs: int, channels: int, columns: bool = True) -> _Lanes:
     from jax.experimental import pallas as pl
 
-    shape = (tile.pairs // tile.channels, tile.channels)
+    shape: tuple[int, ...] = (tile.pairs // tile.channels, tile.channels)
     shape, inner = ((tile.columns, *shape), 1) if columns else (shape, 0)
     iota = partial(lax.broadcasted_iota, jnp.int32, shape)
     # two axes, the inner one as long as a read is wide: Triton then gives each thread just these

@@ -49,7 +49,8 @@ from supernets.depthwise_gpu import convolve, gradients
 mesh, rng = Mesh(np.array(jax.devices()), ("batch",)), np.random.default_rng(0)
 x, w, g = (jnp.asarray(rng.normal(size=s), jnp.float32) for s in ((4, 5, 5, 6), (3, 3, 6), (4, 3, 3, 6)))
 run = jax.jit(lambda x, w, g: (convolve(x, w, 2), *gradients(x, w, g, 2)))
-parts = [jax.device_put(a, NamedSharding(mesh, PartitionSpec(*s))) for a, s in ((x, ("batch",)), (w, ()), (g, ("batch",)))]
+places = [NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("batch",), (), ("batch",))]
+parts = [jax.device_put(array, place) for array, place in zip((x, w, g), places)]
 for one, two, divided in zip(run(x, w, g), run(*parts), (True, True, False)):
     np.testing.assert_allclose(one, two, atol=1e-5)
     assert len(two.sharding.device_set) == 2 and two.sharding.is_fully_replicated != divided, two.sharding
