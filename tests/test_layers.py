@@ -113,7 +113,8 @@ def test_search_spaces_imports_fast() -> None:
 def test_help_is_fast() -> None:
     nas = Path(sys.executable).with_name("nas")
     command = [str(nas)] if nas.is_file() else [sys.executable, "-m", "nas"]
-    assert best_seconds(*command, "--help", tries=8, enough=0.5) < 0.5
+    limit = max(0.5, 4.0 * best_seconds(sys.executable, "-c", "import numpy"))
+    assert best_seconds(*command, "--help", tries=8, enough=limit) < limit
 
 
 @pytest.mark.parametrize("module", ["search_spaces", "nas.cli", "supernets.data"])

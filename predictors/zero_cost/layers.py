@@ -31,7 +31,26 @@ def product(op: Conv | Linear, kernel: Array, x: Array) -> Array:
         return depthwise(x, [kernel[:, :, 0]], jnp.int32(0), op.stride)
     if op.kernel == 1 and op.groups == 1:
         return pointwise(x[:, :: op.stride, :: op.stride], kernel[0, 0])
+    if op.groups == 1 and jax.default_backend() != "cpu":
+        return from_patches(x, kernel, op.stride)
     return convolution(x, kernel, stride=op.stride, groups=op.groups)
+
+
+def from_patches(x: Array, kernel: Array, stride: int) -> Array:
+    """Convolution as one matrix product over patches, padding k // 2.
+
+    On a GPU it needs no choice of an algorithm, which takes longer than a thousand networks, and with a kernel for
+    every lane it is a batched product and no grouped convolution.
+
+    Args:
+        x: Maps `[n, h, w, c]`.
+        kernel: `[k, k, c, o]`.
+        stride: Of both axes.
+    """
+    k, (_, h, w, _) = len(kernel), x.shape
+    padded = jnp.pad(x, ((0, 0), (k // 2, k // 2), (k // 2, k // 2), (0, 0)))
+    shifted = [padded[:, i : i + h : stride, j : j + w : stride] for i in range(k) for j in range(k)]
+    return pointwise(jnp.concatenate(shifted, axis=-1), kernel.reshape(-1, kernel.shape[-1]))
 
 
 def normalise(x: Array) -> Array:

@@ -5,9 +5,11 @@ networks of a chunk is one call, of all passes at once: the maps of every pass l
 call updates in place.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from itertools import chain, islice
 from typing import Any
 
 import jax
@@ -29,7 +31,7 @@ _TABLE = "//"  # in the keys of tables of results
 _OPTIONS: dict[str, Any] = {"xla_gpu_autotune_level": 0}  # choosing algorithms takes longer than a thousand networks
 _SHARE, _HOST_MEMORY = 0.5, 4e9  # of the device's memory for the pools; bytes where it does not say
 _PROBE = 8  # networks
-_ROOM = 1.15  # chunks of random networks differ by less
+_AHEAD, _ROOM = 16, 1.05  # chunks that decide the sizes of the pools, with some room for those after them
 
 
 class Population:
@@ -58,12 +60,14 @@ class Population:
         together = self._together or _fitting(self.planes, plan(steps[:_PROBE], (4, 4), image), len(steps[:_PROBE]))
         together = min(together, len(steps))
         lanes = max(1, together // 4), max(1, together // 2)
-        state: State = {}
+        chunks = (steps[start : start + together] for start in range(0, len(steps), together))
+        plans = (plan(chunk, lanes, image) for chunk in chunks)
+        first = list(islice(plans, _AHEAD))
+        state = self._reserve(first, together, {})
         waiting: tuple[Plan, State] | None = None
-        for start in range(0, len(steps), together):
-            one = plan(steps[start : start + together], lanes, image)
-            if not state or not self._holds(one, together):
-                state = self._reserve(one, together)
+        for one in chain(first, plans):
+            if not self._holds([one], together):
+                state = self._reserve([one], together, state)
             self._prepare(one)
             results = self._chunk(one, state)
             if waiting is not None:
@@ -72,19 +76,20 @@ class Population:
         if waiting is not None:
             yield _entries(self.planes, *waiting)
 
-    def _holds(self, one: Plan, together: int) -> bool:
-        needed = _specs(self.planes, one, together)
+    def _holds(self, plans: Sequence[Plan], together: int) -> bool:
+        needed = _specs(self.planes, plans, together)
         return needed.keys() <= self._specs.keys() and all(
             _length(needed[key]) <= _length(self._specs[key]) for key in needed
         )
 
-    def _reserve(self, one: Plan, together: int) -> State:
-        """Pools and tables for a plan and others like it; what was compiled for smaller ones is lost."""
-        if not self._holds(one, together):
-            self._specs, self._programs = _specs(self.planes, one, together, room=_ROOM), {}
+    def _reserve(self, plans: Sequence[Plan], together: int, old: State) -> State:
+        """Pools and tables for plans and others like them; what was compiled for smaller ones is lost."""
+        old.clear()  # there is no room for both
+        if not self._holds(plans, together):
+            self._specs, self._programs = _specs(self.planes, plans, together, room=_ROOM), {}
         state = {key: jax.tree.map(_zeros, spec) for key, spec in self._specs.items()}
         for plane in self.planes:
-            key = _key(plane, _maps(plane), one.image)
+            key = _key(plane, _maps(plane), plans[0].image)
             state[key] = tuple(
                 pool.at[0].set(part.reshape(pool.shape[1:])) for pool, part in zip(state[key], plane.image, strict=True)
             )
@@ -146,16 +151,19 @@ def _key(plane: Plane, kind: str, shape: Shape) -> str:
     return f"{plane.name}/{kind}/{shape}"
 
 
-def _specs(planes: Sequence[Plane], one: Plan, networks: int, room: float = 1.0) -> State:
-    """Shapes of the pools and tables of a plan, the number of slots and rows times `room`."""
+def _specs(planes: Sequence[Plane], plans: Sequence[Plan], networks: int, room: float = 1.0) -> State:
+    """Shapes of the pools and tables that hold each of some plans, the number of slots and rows times `room`."""
     specs: State = {}
-    rows = int(np.ceil(room * len(one.rows)))
+    rows = int(np.ceil(room * max(len(one.rows) for one in plans)))
     for plane in planes:
         for kind in ("passing",) if plane.end is None else ("kept", "products", "cotangents"):
             if kind == "products" and plane.how is None:
                 continue
             count = plane.how.cotangents if kind == "cotangents" and plane.how is not None else None
-            for shape, size in getattr(one, kind).size.items():
+            sizes = Counter[Shape]()
+            for one in plans:
+                sizes |= getattr(one, kind).size  # the larger of both
+            for shape, size in sizes.items():
                 specs[_key(plane, kind, shape)] = plane.pool(int(np.ceil(room * size)), shape, count)
         tables: dict[str, tuple[int, ...]] = {}
         if plane.how is None:
@@ -178,7 +186,7 @@ def _length(spec: Any) -> int:
 
 def _fitting(planes: Sequence[Plane], one: Plan, networks: int) -> int:
     """How many networks the device holds, judged by a few."""
-    leaves = jax.tree.leaves(_specs(planes, one, networks))
+    leaves = jax.tree.leaves(_specs(planes, [one], networks))
     each = sum(4 * np.prod(leaf.shape, dtype=np.float64) for leaf in leaves) / networks
     limit = (jax.devices()[0].memory_stats() or {}).get("bytes_limit", _HOST_MEMORY)
     return int(np.clip(_SHARE * limit / each, 4, 256))

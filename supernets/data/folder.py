@@ -112,17 +112,18 @@ def without_corrupt(listing: Listing) -> Listing:
 
 
 def divided(listing: Listing, test_fraction: float, seed: int, root: Path) -> tuple[Listing, Listing]:
-    """Sets the test images aside, at least one of each class."""
-    for name, files in listing.items():
+    """Sets the test images aside, at least one of each class; a file listed twice stays in one part."""
+    distinct = {name: list(dict.fromkeys(files)) for name, files in listing.items()}
+    for name, files in distinct.items():
         if len(files) < 2:
             raise DataError(
                 f"{root}: class {name!r} has 1 image, but setting test images aside takes at least 2: add images, "
                 "or lay the data out as train/<class> and test/<class>."
             )
-    labels = np.repeat(np.arange(len(listing)), [len(files) for files in listing.values()])
+    labels = np.repeat(np.arange(len(listing)), [len(files) for files in distinct.values()])
     count = max(round(test_fraction * len(labels)), len(listing))
     _, aside = stratified_split(labels, min(count, len(labels) - len(listing)), seed=seed)
-    every = [path for files in listing.values() for path in files]
+    every = [path for files in distinct.values() for path in files]
     chosen = {every[index] for index in aside}
     train = {name: [path for path in files if path not in chosen] for name, files in listing.items()}
     test = {name: [path for path in files if path in chosen] for name, files in listing.items()}

@@ -80,9 +80,14 @@ def test_csv_of_paths_is_the_same_data(pictures, tmp_path):
     file.write_text("path,label,split\n" + lines[0] + "\n,cat,train\n")
     with pytest.raises(DataError, match="line 3"):
         load_dataset(file)
+    repeated = [f"{path.relative_to(tmp_path)},{name}" for path, name in rows for _ in range(2)]
+    file.write_text("path,label\n" + "\n".join(repeated) + "\n")
+    data = load_dataset(file)
+    assert len(data.train_images) + len(data.test_images) == 48  # and a picture listed twice is in one part only
+    assert not {part.tobytes() for part in data.train_images} & {part.tobytes() for part in data.test_images}
     file.write_text("where,label\n")
     with pytest.raises(DataError, match="no column path"):
         load_dataset(file)
-    file.write_text("path,label\nnowhere.png,cat\nnowhere.png,cat\nelse.png,dog\nelse.png,dog\n")
+    file.write_text("path,label\na.png,cat\nb.png,cat\nc.png,dog\nd.png,dog\n")
     with pytest.raises(DataError, match="cannot be read"):
         load_dataset(file)

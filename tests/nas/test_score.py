@@ -54,12 +54,12 @@ def test_evaluated_subnets_say_how_the_proxies_rank_them(data, tmp_path):
         evaluated_archs(tmp_path)
     log = EvaluationLog(space, ("error", "latency_ms"), tmp_path / "search" / "cpu.jsonl", {})
     texts = ("00000000", "11000000", "22222222", "00000001")
-    for text, error in zip(texts, (60.0, 40.0, 20.0, 50.0), strict=True):
+    for text, error in zip(texts, (60.0, 50.0, 20.0, 40.0), strict=True):
         log.append(np.array(space.parse(text)), (error, 1.0))
     with (tmp_path / "search" / "cpu.jsonl").open("a") as file:
         file.write('{"arch": "0000')  # a search is at work
     X, accuracy = evaluated_archs(tmp_path)
-    assert [space.to_text(x) for x in X] == list(texts) and accuracy.tolist() == [40.0, 60.0, 80.0, 50.0]
+    assert [space.to_text(x) for x in X] == list(texts) and accuracy.tolist() == [40.0, 50.0, 80.0, 60.0]
     scores = score_population(space, X, ("params", "nwot"), data, batch=8)
     document = score_document(space, X, scores, data, 8, 0, accuracy)
     assert document["proxies"]["params"]["spearman"] == pytest.approx(1.0)  # accuracies above are in their order

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from predictors.zero_cost import PROXIES, ZeroCost, measures, node_names
-from predictors.zero_cost.layers import product, tail
+from predictors.zero_cost.layers import from_patches, product, tail
 from predictors.zero_cost.lockstep import groups, lower
 from predictors.zero_cost.weights import Initial
 from search_spaces import Conv, Linear, NetworkBuilder, get_space
+from supernets.layers import convolution
 
 BATCH, SIZE = 8, 6
 
@@ -214,6 +215,18 @@ def test_bad_arguments_are_named(data):
         ZeroCost(("zico",), *data, batch=64)
     with pytest.raises(ValueError, match="takes 32 px"):
         ZeroCost(("nwot",), *data, batch=BATCH).score([get_space("nasbench201").network([0] * 6)])
+
+
+@pytest.mark.parametrize(("size", "kernel", "stride"), [(6, 3, 1), (6, 3, 2), (5, 3, 2), (5, 5, 1)])
+def test_patches_are_the_convolution(size, kernel, stride):
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.standard_normal((2, size, size, 4)), jnp.float32)
+    k = jnp.asarray(rng.standard_normal((kernel, kernel, 4, 6)), jnp.float32)
+    there, back = jax.vjp(lambda x, k: from_patches(x, k, stride), x, k)
+    expected, reference = jax.vjp(lambda x, k: convolution(x, k, stride=stride), x, k)
+    np.testing.assert_allclose(there, expected, atol=1e-5)
+    for got, wanted in zip(back(jnp.ones_like(there)), reference(jnp.ones_like(expected)), strict=True):
+        np.testing.assert_allclose(got, wanted, atol=1e-4)
 
 
 def test_vote_is_the_majority():
