@@ -86,7 +86,7 @@ def quantize(model: str | Path, images: np.ndarray, path: str | Path, how: Quant
         return write(path)
 
 
-Write = Callable[..., Path]  # (path, operators=None) -> path
+Write = Callable[..., Path]  # (path, operators=None, asymmetric=()) -> path
 
 
 @contextlib.contextmanager
@@ -99,8 +99,9 @@ def calibrated(model: str | Path, images: np.ndarray, how: Quantisation = Quanti
         how: As for `quantize`.
 
     Yields:
-        `write(path, operators=None)`: quantises the named operators of the network, by default all,
-        writes the file and returns its path.
+        `write(path, operators=None, asymmetric=())`: quantises the named operators of the network, by default
+        all, writes the file and returns its path. The weights of those that are asymmetric get one scale and
+        one offset for all channels: ONNX Runtime's integer convolution takes no offset a channel.
     """
     import onnx
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -109,24 +110,30 @@ def calibrated(model: str | Path, images: np.ndarray, how: Quantisation = Quanti
         prepared = Path(folder, "prepared.onnx")
         with _quiet():
             quant_pre_process(str(model), str(prepared), skip_symbolic_shape=True)
-        ranges = _ranges(_any_batch(onnx.load(prepared)), np.asarray(images, dtype=np.float32), how, Path(folder))
+        ranges = _ranges(any_batch(onnx.load(prepared)), np.asarray(images, dtype=np.float32), how, Path(folder))
 
-        def write(path: str | Path, operators: Sequence[str] | None = None) -> Path:
+        def write(path: str | Path, operators: Sequence[str] | None = None, asymmetric: Sequence[str] = ()) -> Path:
             source = onnx.load(prepared)
             nodes = None if operators is None else _nodes(source, operators)
-            made = _quantised(source, ranges, how, nodes)
+            if nodes == []:  # ONNX Runtime takes none for all
+                onnx.save(onnx.load(model), path)
+                return Path(path)
+            made = _quantised(source, ranges, how, nodes, asymmetric)
             onnx.save(made, path)
             return Path(path)
 
         yield write
 
 
-def quantized_for_timing(model: "onnx.ModelProto", form: str) -> "onnx.ModelProto":
+def quantized_for_timing(
+    model: "onnx.ModelProto", form: str, operators: Sequence[str] | None = None
+) -> "onnx.ModelProto":
     """The graph that `quantize` would ship, with made-up activation ranges: no calibration, a second a network.
 
     Args:
         model: What `onnx_model` made, fp32.
         form: "QDQ" or "QOperator".
+        operators: Those to quantise, by default all.
     """
     import onnx
     from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData
@@ -135,7 +142,8 @@ def quantized_for_timing(model: "onnx.ModelProto", form: str) -> "onnx.ModelProt
     tensors = {name for node in prepared.graph.node for name in node.output}
     tensors |= {value.name for value in prepared.graph.input}
     ranges = TensorsData(CalibrationMethod.MinMax, dict.fromkeys(tensors, _RANGE))
-    return _quantised(prepared, ranges, Quantisation(form=form), None)
+    nodes = None if operators is None else _nodes(prepared, operators)
+    return model if nodes == [] else _quantised(prepared, ranges, Quantisation(form=form), nodes)
 
 
 def recorded_network(model: "onnx.ModelProto") -> Network:
@@ -152,7 +160,11 @@ def recorded_network(model: "onnx.ModelProto") -> Network:
 
 
 def _quantised(
-    prepared: "onnx.ModelProto", ranges: Any, how: Quantisation, nodes: list[str] | None
+    prepared: "onnx.ModelProto",
+    ranges: Any,
+    how: Quantisation,
+    nodes: list[str] | None,
+    asymmetric: Sequence[str] = (),
 ) -> "onnx.ModelProto":
     """A prepared model quantised by given ranges of its tensors; `nodes` are the names of those to quantise."""
     from onnxruntime.quantization import QuantType
@@ -161,6 +173,7 @@ def _quantised(
     from onnxruntime.quantization.quant_utils import QuantizationMode
     from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
+    offset = [{"quant_type": QuantType.QInt8, "symmetric": False, "reduce_range": how.weight_bits == 7}]
     options = {
         "per_channel": how.per_channel,
         "reduce_range": how.weight_bits == 7,
@@ -170,7 +183,7 @@ def _quantised(
         "nodes_to_quantize": nodes or [],
         "nodes_to_exclude": [],
         "op_types_to_quantize": sorted({*QLinearOpsRegistry, *QDQRegistry}),
-        "extra_options": {},
+        "extra_options": {"TensorQuantOverrides": {f"{name}.weight": offset for name in asymmetric}},
     }
     with _quiet():
         if how.form == "QDQ":
@@ -252,8 +265,8 @@ def _readers(model: "onnx.ModelProto", images: np.ndarray) -> list[Any]:
     return [Reader(start) for start in range(0, len(images), _IMAGES)]
 
 
-def _any_batch(model: "onnx.ModelProto") -> "onnx.ModelProto":
-    """The model for any number of images at once: calibrating one by one takes many times as long."""
+def any_batch(model: "onnx.ModelProto") -> "onnx.ModelProto":
+    """The model for any number of images at once: one by one takes many times as long."""
     import onnx
 
     free = onnx.ModelProto.FromString(model.SerializeToString())

@@ -19,7 +19,7 @@ from nas.onnx_eval import accuracy, logits
 from nas.runs import Run
 
 if TYPE_CHECKING:
-    from latency_tables import Quantisation
+    from latency_tables import Latency, Quantisation
     from search_spaces import Network
 
 FORMAT = 1
@@ -70,8 +70,8 @@ def quantize_file(
     from latency_tables.int8 import calibrated
     from latency_tables.int8_report import operator_reports
 
-    device, network, card = get_device(device_name), exported_network(path), _card(path)
-    pictures = _pictures(path, data, network, card, images, seed)
+    device, network, card = get_device(device_name), exported_network(path), card_beside(path)
+    pictures = pictures_for(path, data, network, card, images, seed)
     with progress("quantize") as update, calibrated(path, pictures.calibration, how) as write:
         update(0, 1, f"{how.method} on {len(pictures.calibration)} images")
         write(out)
@@ -84,12 +84,7 @@ def quantize_file(
         latencies = measure_networks([path, out], device, update, effort=Effort(seconds=_SECONDS))
     outputs = [logits(p, pictures.test) for p in (path, out)]
     states = [
-        {
-            "path": str(p),
-            "accuracy": accuracy(y, pictures.test_labels),
-            "latency_ms": {"median": ms.median_ms, "p10": ms.p10_ms, "p90": ms.p90_ms, "error": ms.error_ms},
-            "file_bytes": p.stat().st_size,
-        }
+        file_state(p, accuracy(y, pictures.test_labels), ms)
         for p, y, ms in zip((path, out), outputs, latencies, strict=True)
     ]
     document = {
@@ -105,8 +100,14 @@ def quantize_file(
     }
     write_json(out.with_suffix(".report.json"), document)
     if card is not None:
-        _write_card(card, document, latencies[1].runs, float(np.abs(outputs[1] - outputs[0]).max()))
+        write_card(card, document, latencies[1].runs, float(np.abs(outputs[1] - outputs[0]).max()))
     return document
+
+
+def file_state(path: Path, percent: float, latency: "Latency") -> dict[str, Any]:
+    """A file as reports have it: accuracy on the test images, latency, bytes."""
+    times = {"median": latency.median_ms, "p10": latency.p10_ms, "p90": latency.p90_ms, "error": latency.error_ms}
+    return {"path": str(path), "accuracy": percent, "latency_ms": times, "file_bytes": path.stat().st_size}
 
 
 def exported_network(path: Path) -> "Network":
@@ -133,7 +134,7 @@ def exported_network(path: Path) -> "Network":
     return recorded_network(model)
 
 
-def _card(path: Path) -> dict[str, Any] | None:
+def card_beside(path: Path) -> dict[str, Any] | None:
     """The card beside a file, if there is one that can be read."""
     try:
         card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
@@ -142,7 +143,7 @@ def _card(path: Path) -> dict[str, Any] | None:
     return card if isinstance(card, dict) and {"preprocessing", "input"} <= card.keys() else None
 
 
-def _pictures(
+def pictures_for(
     path: Path, data: str | None, network: "Network", card: dict[str, Any] | None, images: int, seed: int
 ) -> Pictures:
     """Images for a file: those of its run, or others prepared as its card says."""
@@ -205,15 +206,26 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _write_card(card: dict[str, Any], document: dict[str, Any], runs: int, difference: float) -> None:
-    """The card of the quantised file, with the program and the model card that go with it."""
-    state, path = document["int8"], Path(document["int8"]["path"])
+def write_card(
+    card: dict[str, Any], document: dict[str, Any], runs: int, difference: float, precision: str = "int8"
+) -> None:
+    """The card of the quantised file, with the program and the model card that go with it.
+
+    Args:
+        card: Of the fp32 file.
+        document: The report; the file is its part of that name.
+        runs: Recorded calls.
+        difference: Largest of any logit from the fp32 file's.
+        precision: "int8" or "mixed".
+    """
+    state = document[precision]
+    path = Path(state["path"])
     latency = {key: state["latency_ms"][key] for key in ("median", "p10", "p90")}
     limit = card.get("limit_ms")
     quantised = card | {
         "name": path.stem,
         "path": str(path),
-        "precision": "int8",
+        "precision": precision,
         "accuracy": state["accuracy"],
         "latency_ms": latency,
         "latency_runs": runs,

@@ -41,12 +41,17 @@ def depthwise(x: Array, filters: Sequence[Array], choice: Array, stride: int) ->
 def _convolve(x: Array, filters: tuple[Array, ...], choice: Array, stride: int) -> Array:
     # one branch a filter; the residuals of all branches would be the union of theirs, so the
     # gradient is defined here and keeps only the inputs
+    return _chosen(x, filters, choice, stride)
+
+
+def _chosen(x: Array, filters: tuple[Array, ...], choice: Array, stride: int) -> Array:
     forward = _FORWARD[_platform()]
     return _switch(choice, [partial(forward, w=w, stride=stride) for w in filters], x).astype(x.dtype)
 
 
 def _convolve_forward(x: Array, filters: tuple[Array, ...], choice: Array, stride: int) -> tuple[Array, tuple]:
-    return _convolve(x, filters, choice, stride), (x, filters, choice)
+    # not by `_convolve`, through which nobody could differentiate a gradient forward (second derivatives)
+    return _chosen(x, filters, choice, stride), (x, filters, choice)
 
 
 def _convolve_backward(stride: int, residuals: tuple, g: Array) -> tuple[Array, tuple[Array, ...], None]:

@@ -7,6 +7,7 @@ import typer
 
 from nas.commands.options import DEFAULT_DEVICE, DeviceName, Json, Seed
 from nas.console import emit_json, print_table
+from nas.errors import UserError
 
 
 def quantize(
@@ -33,6 +34,17 @@ def quantize(
     each: Annotated[
         bool, typer.Option("--each", help="Also the accuracy with only one operator quantised, for each.")
     ] = False,
+    budget: Annotated[
+        float | None,
+        typer.Option("--budget", help="Mixed precision: keep this much of the fp32 accuracy, percent, e.g. 99.9."),
+    ] = None,
+    order: Annotated[
+        str,
+        typer.Option("--order", help="With --budget, what is quantised first: augmented, hessian or random."),
+    ] = "augmented",
+    slower_too: Annotated[
+        bool, typer.Option("--slower-too", help="With --budget: also operators that are no faster on integers.")
+    ] = False,
     device: DeviceName = DEFAULT_DEVICE,
     seed: Seed = 0,
     json: Json = False,
@@ -42,12 +54,31 @@ def quantize(
     Calibrated on training images; accuracy before and after is that of the files on the test images.
     Beside the file: its card, and NAME.report.json with the table.
 
+    With --budget only as many operators are quantised as keep that share of the accuracy on the validation
+    images, the least sensitive first; those that are no faster on integers stay in float.
+
     Example: nas quantize runs/c10/export/knee.onnx --method percentile
+
+    Example: nas quantize runs/c10/export/knee.onnx --budget 99.9
     """
     from latency_tables import Quantisation
     from nas.quantize_run import in_float, quantize_file
 
     how = Quantisation(method=method, percentile=percentile, per_channel=not per_tensor, weight_bits=weight_bits)
+    if budget is not None:
+        from nas.mixed_run import Wish, mix_file
+
+        if each:
+            raise UserError("--each goes with plain quantisation; leave out --budget, or --each.")
+        wish, target = Wish(budget, order, slower_too), out or file.with_suffix(".mixed.onnx")
+        document = mix_file(file, data, device, how, wish, images=images, out=target, seed=seed)
+        if json:
+            emit_json(document)
+        else:
+            _print_mixed(document)
+        return
+    if slower_too or order != "augmented":
+        raise UserError("--order and --slower-too choose operators for mixed precision; add --budget, e.g. 99.9.")
     target = out or file.with_suffix(".int8.onnx")
     document = quantize_file(file, data, device, how, images=images, each=each, out=target, seed=seed)
     if json:
@@ -78,6 +109,38 @@ def _print(document: dict[str, Any], each: bool) -> None:
         [
             (s["path"], f"{s['accuracy']:.2f}", f"{s['latency_ms']['median']:.3f}", f"{s['file_bytes'] / 1024:.0f}")
             for s in states
+        ],
+    )
+
+
+def _print_mixed(document: dict[str, Any]) -> None:
+    rows = [
+        (
+            row["name"],
+            row["precision"],
+            "-" if document["order"] == "random" else f"{row['hessian']:.2e}",
+            "-" if row["between"] is None else f"{row['between']:.2e}",
+            f"{1e3 * row['fp32_ms']:.1f}",
+            f"{1e3 * row['int8_ms']:.1f}",
+            row["why"],
+        )
+        for row in document["operators"]
+    ]
+    columns = ("operator", "precision", "by the Hessian", "beside others", "fp32 us", "int8 us", "why")
+    print_table(f"{document['mixed']['path']}, by operator; sensitivities in nats", columns, rows)
+    print_table(
+        f"On {document['test_images']} test images, measured in turns; {document['same_class']:.2f} % get the same "
+        "class from the mixed file as from fp32",
+        ("file", "accuracy %", "% of fp32's", "ms median", "KiB"),
+        [
+            (
+                name,
+                f"{document[name]['accuracy']:.2f}",
+                f"{100 * document[name]['accuracy'] / document['fp32']['accuracy']:.2f}",
+                f"{document[name]['latency_ms']['median']:.3f}",
+                f"{document[name]['file_bytes'] / 1024:.0f}",
+            )
+            for name in ("fp32", "int8", "mixed")
         ],
     )
 

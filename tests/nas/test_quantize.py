@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import onnx
 import pytest
 
 
@@ -39,6 +40,29 @@ def test_a_file_elsewhere_needs_pictures(nas, exported, tmp_path, pictures_file)
     assert (tmp_path / "small.onnx").is_file() and not (tmp_path / "small.json").exists()
 
 
+def test_mixed_precision_keeps_within_its_budget(nas, exported):
+    done = nas("quantize", exported, "--images", 40, "--budget", 99, "--slower-too", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document == json.loads(exported.with_name("knee.mixed.report.json").read_text())
+    rows = document["operators"]
+    chosen = [row["name"] for row in rows if row["precision"] == "int8"]
+    tried = document["validation_accuracy"]
+    assert tried["by_operators"].get(str(len(chosen)), tried["fp32"]) >= 0.99 * tried["fp32"]
+    assert all(row["hessian"] >= 0 for row in rows) and any(row["between"] != 0 for row in rows)
+    # What was chosen is what is least sensitive, and it is what the file quantises.
+    cost = {row["name"]: row["hessian"] + max(0, row["between"]) for row in rows}
+    assert {name for name in cost if cost[name] <= max(map(cost.get, chosen))} == set(chosen)
+    made = onnx.load(exported.with_name("knee.mixed.onnx"))
+    weights = {c.name.removesuffix(".weight_quantized") for c in made.graph.initializer if "weight_quantized" in c.name}
+    assert weights == {
+        row["name"] for row in rows if row["name"] in chosen and row["key"][:4] in ("conv", "dw_i", "line")
+    }
+    card = json.loads(exported.with_name("knee.mixed.json").read_text())
+    assert card["precision"] == "mixed" and card["accuracy"] == document["mixed"]["accuracy"]
+    assert all(document[name]["latency_ms"]["median"] > 0 for name in ("fp32", "int8", "mixed"))
+
+
 def test_mistakes_are_one_line(nas, exported, tmp_path):
     (tmp_path / "x.onnx").write_bytes(b"no model")
     for arguments, word in (
@@ -47,6 +71,10 @@ def test_mistakes_are_one_line(nas, exported, tmp_path):
         ([exported.with_name("knee.pixels.onnx")], "preprocessing"),
         ([exported, "--method", "best"], "minmax, entropy, percentile"),
         ([exported, "--data", "fashion-mnist-6k"], "classes"),
+        ([exported, "--budget", "200"], "at most 100"),
+        ([exported, "--budget", "99", "--order", "best"], "augmented, hessian, random"),
+        ([exported, "--order", "random"], "add --budget"),
+        ([exported, "--budget", "99", "--each"], "leave out --budget"),
     ):
         done = nas("quantize", *arguments)
         assert done.returncode == 2 and word in done.stderr, done.stderr

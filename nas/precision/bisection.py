@@ -1,0 +1,33 @@
+"""The longest prefix of a list that passes a test, by bisection."""
+
+from collections.abc import Callable
+
+_FURTHER = 2  # longer prefixes that must fail too: accuracy does not fall quite evenly
+
+
+def longest_prefix(passes: Callable[[int], bool], n: int) -> int:
+    """The largest k out of 0..n that passes, O(log n) tests; 0 is taken to pass.
+
+    Where a longer prefix may pass though a shorter one fails, the result still passes, and neither of the next
+    two does, but a longer one might.
+
+    Args:
+        passes: Whether the first k pass.
+        n: Length of the list.
+    """
+    known: dict[int, bool] = {0: True}
+
+    def test(k: int) -> bool:
+        if k not in known:
+            known[k] = passes(k)
+        return known[k]
+
+    if test(n):
+        return n
+    low, high = 0, n  # low passes, high fails
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if test(middle) else (low, middle)
+    while further := [k for k in range(low + 1, min(low + _FURTHER, n) + 1) if test(k)]:
+        low = further[-1]
+    return low

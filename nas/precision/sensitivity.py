@@ -1,0 +1,101 @@
+"""What rounding an operator costs: by the Hessian alone, and with what it costs beside the others.
+
+The Hessian's estimate (HAWQ-V2's, of n weights, and likewise of the values that an operator reads and makes)
+
+    O_l = 1/2 [ tr(H_W) / n * |Q(W) - W|^2 + sum over those values a of tr(H_a) * s_a^2 / 12 ]
+
+takes operators one by one. What one costs depends on what else is rounded; to second order the loss of a set is
+L(S) = sum_l O_l + sum_{l<j} I_lj. Then L(all) - L(all but l) - L({l}) = sum_j I_lj: all dependencies of an
+operator for two evaluations of quantised files, where pairs would take one for each.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from search_spaces import Network
+
+if TYPE_CHECKING:
+    from latency_tables.rounding_errors import RoundingError
+
+ORDERS = ("augmented", "hessian", "random")
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """Of one operator; larger is worse.
+
+    Attributes:
+        hessian: O_l, in units of the divergence from the fp32 network's answers.
+        between: Sum of I_lj over the other operators, in the same units; None where it was not measured.
+    """
+
+    hessian: float
+    between: float | None = None
+
+    @property
+    def augmented(self) -> float:
+        """Both; errors that happen to cancel on the images at hand count as none."""
+        return self.hessian + max(0.0, self.between or 0.0)
+
+
+def rounded_blocks(
+    network: Network, image_step: float, errors: "Mapping[str, RoundingError]"
+) -> dict[str, dict[str, float]]:
+    """What rounding each operator changes: standard deviations by array of `divergence_of_file`'s point.
+
+    Its weights, and the values that it reads and makes: both ends are rounded where it runs on integers. An error
+    of rounding is taken for uniform, so that its variance is step^2 / 12.
+
+    Args:
+        network: Whose operators.
+        image_step: Step of the image's rounding.
+        errors: Of the operators in the file with all of them quantised.
+    """
+    from nas.precision.differentiable import IMAGE
+
+    names = [IMAGE, *(op.name for op in network)]
+    steps = [image_step, *(errors[op.name].step for op in network)]
+    found = {}
+    for i, op in enumerate(network):
+        found[op.name] = {names[v]: steps[v] / 12**0.5 for v in {*op.inputs, i + 1}}
+        if errors[op.name].weights:
+            found[op.name][f"{op.name}.kernel"] = errors[op.name].weights ** 0.5
+    return found
+
+
+def interactions(
+    operators: Sequence[str],
+    loss: Callable[[Sequence[str]], float],
+    on_done: Callable[[int], None] = lambda done: None,
+) -> dict[str, float]:
+    """The sum of I_lj over j for every operator l.
+
+    Args:
+        operators: All of them.
+        loss: Of the network with some of them quantised.
+        on_done: Called with the number of operators done.
+    """
+    whole, none, found = loss(operators), loss([]), {}
+    for done, name in enumerate(operators, 1):
+        rest = [other for other in operators if other != name]
+        found[name] = (whole - loss(rest)) - (loss([name]) - none)
+        on_done(done)
+    return found
+
+
+def ordered(sensitivities: Mapping[str, Sensitivity], order: str, seed: int) -> list[str]:
+    """Operators in the order in which they are quantised.
+
+    Args:
+        sensitivities: By name, in the order of the network.
+        order: One of `ORDERS`.
+        seed: Of a random order.
+    """
+    names = list(sensitivities)
+    if order == "random":
+        return [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
+    value = {name: s.hessian if order == "hessian" else s.augmented for name, s in sensitivities.items()}
+    return sorted(names, key=value.__getitem__)

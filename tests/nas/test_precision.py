@@ -1,0 +1,67 @@
+"""Orders, dependencies and bisection against exhaustive search and sums worked out by hand."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from nas.errors import UserError
+from nas.mixed_run import Wish, divergence
+from nas.precision.bisection import longest_prefix
+from nas.precision.sensitivity import Sensitivity, interactions, ordered
+
+
+def test_bisection_is_exhaustive_search_where_longer_is_worse():
+    for n in range(12):
+        for last in range(n + 1):
+            tests = []
+            found = longest_prefix(lambda k, last=last, tests=tests: tests.append(k) or k <= last, n)
+            assert found == last
+            assert len(tests) == len(set(tests)) <= 2 * np.log2(max(n, 2)) + 4 and 0 not in tests
+
+
+def test_bisection_looks_past_a_single_failure(rng):
+    """Accuracy is not quite monotone: one prefix that fails among those that pass must not stop it."""
+    good = {0, 1, 2, 3, 5, 6, 7}
+    assert longest_prefix(good.__contains__, 9) == 7
+    for _ in range(200):
+        passing = {0, *np.flatnonzero(rng.random(20) < 0.6).tolist()}
+        k = longest_prefix(passing.__contains__, 19)
+        assert k in passing and not {k + 1, k + 2} & passing
+
+
+def test_dependencies_of_a_quadratic_loss_are_its_pairs(rng):
+    """For L(S) = sum of O_l and I_lj, the two leave-one-out losses give the sum of I_lj exactly."""
+    names = list("abcdef")
+    alone, pairs = rng.random(6), np.triu(rng.normal(size=(6, 6)), 1)
+
+    def loss(chosen):
+        rows = [names.index(name) for name in chosen]
+        return 0.3 + alone[rows].sum() + sum(pairs[min(p), max(p)] for p in combinations(rows, 2))
+
+    found = interactions(names, loss)
+    assert [found[name] for name in names] == pytest.approx((pairs + pairs.T).sum(axis=1))
+
+
+def test_orders():
+    known = {"a": Sensitivity(1.0, 5.0), "b": Sensitivity(2.0, -9.0), "c": Sensitivity(3.0, 0.5)}
+    assert ordered(known, "hessian", 0) == ["a", "b", "c"]
+    assert ordered(known, "augmented", 0) == ["b", "c", "a"]
+    assert sorted(ordered(known, "random", 0)) == ["a", "b", "c"]
+    assert {tuple(ordered(known, "random", seed)) for seed in range(20)} > {("a", "b", "c")}
+    assert ordered(known, "random", 3) == ordered(known, "random", 3)
+
+
+def test_divergence_is_that_of_distributions():
+    from scipy.special import rel_entr, softmax
+
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 7, 5)).astype(np.float32) * 8
+    assert divergence(a, a) == pytest.approx(0, abs=1e-12)
+    assert divergence(a, b) == pytest.approx(rel_entr(softmax(a, 1), softmax(b, 1)).sum(1).mean(), rel=1e-5)
+
+
+def test_wishes_that_make_no_sense():
+    for wrong in ({"budget": 0.0}, {"budget": 101.0}, {"order": "best"}):
+        with pytest.raises(UserError, match=f"--{next(iter(wrong))}"):
+            Wish(**wrong)
