@@ -11,7 +11,7 @@ import numpy as np
 from nas.errors import UserError
 from nas.tables import find_table
 from search_spaces import AdditiveCost, Network, Space
-from search_spaces.operators import Operator
+from search_spaces.operators import Operator, stored_bytes
 from search_spaces.user_code import is_user_function, load_function
 
 if TYPE_CHECKING:
@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 _SUMS: dict[str, Callable[[Operator], list[float]]] = {
     "macs": lambda op: [op.macs],
     "params": lambda op: [op.params],
-    "size_bytes": lambda op: [4.0 * op.weight_elements],
+    "size_bytes": lambda op: [stored_bytes(op, 32)],
+    "size_bytes:int8": lambda op: [stored_bytes(op, 8)],
 }
 _DEVICE = "latency:"
-NAMES = f"{', '.join(_SUMS)}, peak_memory_bytes, {_DEVICE}DEVICE, FILE.py:FUNCTION"
+ENERGY = "energy_mj"
+NAMES = f"{', '.join(_SUMS)}, peak_memory_bytes, {ENERGY}, {_DEVICE}DEVICE, FILE.py:FUNCTION"
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Cost:
         known: Whether a searcher may ask it of thousands of architectures that it does not evaluate.
         version: What must be unchanged when a search resumes, such as the digest of the user's file.
         device: Whose latency it is, with its table; such a cost is re-measured at the end.
+        alone: Whether nothing else may run while it is measured.
     """
 
     name: str
@@ -43,13 +46,15 @@ class Cost:
     known: bool = True
     version: str = ""
     device: "tuple[Device, LatencyTable] | None" = None
+    alone: bool = False
 
 
 def make_cost(name: str, space: Space, run: Path | None = None) -> Cost:
     """A cost by its name.
 
     Args:
-        name: macs, params, size_bytes (fp32 weights), peak_memory_bytes (fp32 activations, batch 1),
+        name: macs, params, size_bytes (fp32 weights), size_bytes:int8 (weights of the INT8 file),
+            peak_memory_bytes (fp32 activations, batch 1), energy_mj (of a call on this CPU, measured),
             "latency:DEVICE" (another device, or the same in INT8, by its table), or "file.py:function",
             a function of the user's own from a `Network` to a number.
         space: Of the genotypes.
@@ -65,6 +70,8 @@ def make_cost(name: str, space: Space, run: Path | None = None) -> Cost:
         return Cost(name, PerNetwork(name, space, lambda network: network.live.peak_memory), known=False)
     if name.startswith(_DEVICE):
         return _latency(name, space, run)
+    if name == ENERGY:
+        return _energy(name, space)
     if is_user_function(name):
         own = load_function(name)
         return Cost(name, PerNetwork(name, space, own.function), known=False, version=own.sha256)
@@ -78,6 +85,16 @@ def _latency(name: str, space: Space, run: Path | None) -> Cost:
     device = get_device(name.removeprefix(_DEVICE))
     table = find_table(space, device, run=run)
     return Cost(name, TableLatency(table, space).fit().predict, device=(device, table))
+
+
+def _energy(name: str, space: Space) -> Cost:
+    """Energy of a call on one thread of this CPU: measured network by network, each once."""
+    from latency_tables import get_device
+    from latency_tables.energy import energy_zones, measure_energy
+
+    zones, device = energy_zones(), get_device("local-cpu-1t")
+    measured = PerNetwork(name, space, lambda network: measure_energy(network, device, zones).millijoules)
+    return Cost(name, measured, known=False, alone=True)
 
 
 class PerNetwork:

@@ -30,7 +30,7 @@ class Finding:
 
 def examine() -> Iterator[Finding]:
     """Everything, in the order in which a person would look."""
-    for look in (_python, _packages, _jax, _providers, _devices, _processor, _load, _disk):
+    for look in (_python, _packages, _jax, _providers, _devices, _processor, _energy, _load, _disk):
         yield from look()
 
 
@@ -106,6 +106,17 @@ def _processor() -> Iterator[Finding]:
         steady = kind == "performance"
         advice = "" if steady else "; latencies vary: `cpupower frequency-set -g performance` while profiling"
         yield Finding("frequency governor", "ok" if steady else "slow", kind + advice)
+
+
+def _energy() -> Iterator[Finding]:
+    from latency_tables import DeviceError
+    from latency_tables.energy import energy_zones
+
+    try:
+        names = ", ".join(zone.name for zone in energy_zones())
+        yield Finding("energy counters", "ok", f"{names}: --objective energy_mj works")
+    except DeviceError as error:
+        yield Finding("energy counters", "slow", f"--objective energy_mj does not work here: {error}")
 
 
 def _load() -> Iterator[Finding]:

@@ -80,12 +80,12 @@ def _exported(run: Run, wishes: list[str], device_name: str, int8: bool, pixels:
                 module, tensors = evaluator.extracted(x)
                 weights, compute = export_weights(tensors), flax_logits(module)
             model = onnx_model(run.space.network(x), weights, batch=device.batch)
-            path = out / f"{_file_name(wish)}.onnx"
+            path = out / f"{file_name(wish)}.onnx"
             write_bytes(path, model.SerializeToString())
             labels, on_test = subnets.data.test_labels, partial(subnets.test_outputs, size=size)
             reference, check = on_test(compute), _check_classes if rounded else _check
             outputs = on_test(partial(logits, path))
-            cards.append(_card(run, wish, entry, path, outputs, reference, labels, rounded))
+            cards.append(card_of(run, wish, entry, path, outputs, reference, labels, rounded))
             check(path, outputs, reference)
             cards[-1]["input"] = {
                 "size": size,
@@ -102,7 +102,7 @@ def _exported(run: Run, wishes: list[str], device_name: str, int8: bool, pixels:
             if int8:
                 calibration = nchw(subnets.calibration_images(size)[:CALIBRATION_IMAGES])
                 quantised = quantize(path, calibration, path.with_suffix(".int8.onnx"))
-                card = _card(
+                card = card_of(
                     run, f"{wish}-int8", entry, quantised, on_test(partial(logits, quantised)), reference, labels
                 )
                 cards.append(card | {"precision": "int8", "predicted_latency_ms": None, "input": cards[-1]["input"]})
@@ -141,7 +141,7 @@ def _check_classes(path: Path, outputs: np.ndarray, reference: np.ndarray) -> No
         )
 
 
-def _card(
+def card_of(
     run: Run,
     wish: str,
     entry: dict[str, Any],
@@ -154,7 +154,7 @@ def _card(
     mean, std = run.config["data"]["mean"], run.config["data"]["std"]
     return {
         "format": FORMAT,
-        "name": _file_name(wish),
+        "name": file_name(wish),
         "path": str(path),
         "space": run.config["space"],
         "arch": entry["arch"],
@@ -175,7 +175,7 @@ def _card(
     }
 
 
-def _file_name(wish: str) -> str:
+def file_name(wish: str) -> str:
     """A wish as a file name: latency_ms<=5 becomes latency_ms-le-5."""
     for sign, word in (("<=", "-le-"), (">=", "-ge-"), ("<", "-lt-"), (">", "-gt-")):
         wish = wish.replace(sign, word)

@@ -10,7 +10,7 @@ import numpy as np
 from nas.baselines import uniform_scalings
 from nas.console import progress, say
 from nas.costs import Cost, make_costs
-from nas.errors import InfeasibleError
+from nas.errors import InfeasibleError, UserError
 from nas.files import writable_folder, write_json
 from nas.front import measured_front, volume_curve
 from nas.measuring import Measuring
@@ -96,7 +96,12 @@ def search_run(folder: Path, settings: SearchSettings, table_file: Path | None =
     if settings.fresh:
         log.unlink(missing_ok=True)
     evaluator = Subnets(run).evaluator()
-    workers = settings.workers if settings.workers is not None else _cores()
+    workers = settings.workers if settings.workers is not None else usable_cores()
+    if workers and (alone := [cost.name for cost in costs if cost.alone]):
+        raise UserError(
+            f"--objective {alone[0]} counts what else runs on this machine as well; evaluate nothing meanwhile: "
+            "add --workers 0."
+        )
     with evaluators(evaluator, workers=workers, address=settings.ray_address) as accuracies:
         result = _search(run, settings, accuracies, costs, log)
         scalings = uniform_scalings(run.space)
@@ -209,7 +214,7 @@ def _predictor_report(run: Run, result: SearchResult) -> dict[str, Any]:
     }
 
 
-def _cores() -> int:
+def usable_cores() -> int:
     import os
 
     return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)

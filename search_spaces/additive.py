@@ -81,9 +81,12 @@ class AdditiveCost:
     Args:
         space: The space.
         costs: From an operator to a vector `[m]` of its costs.
+        named: Whether an operator's name matters to them, and not its kernel alone.
     """
 
-    def __init__(self, space: Space, costs: Callable[[Operator], np.ndarray | list[float]]) -> None:
+    def __init__(
+        self, space: Space, costs: Callable[[Operator], np.ndarray | list[float]], *, named: bool = False
+    ) -> None:
         self.space = space
         self._shared = [i for i, gene in enumerate(space.genes) if "." not in gene.name]
         self._columns = _part_genes(space)
@@ -99,9 +102,10 @@ class AdditiveCost:
         for arch in covering(space):
             sums: dict[str, np.ndarray] = {}
             for op in space.network(arch):
-                if op.key not in cache:
-                    cache[op.key] = np.asarray(costs(op), dtype=np.float64)
-                sums[op.part] = sums.get(op.part, 0) + cache[op.key]
+                key = f"{op.name} {op.key}" if named else op.key
+                if key not in cache:
+                    cache[key] = np.asarray(costs(op), dtype=np.float64)
+                sums[op.part] = sums.get(op.part, 0) + cache[key]
             row = np.array([arch])
             for part, total in sums.items():
                 tables.setdefault(part, {})[int(self._code(part, row)[0])] = total

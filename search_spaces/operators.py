@@ -311,6 +311,15 @@ class Zero(Operator):
 KINDS: dict[str, type[Operator]] = {op.kind: op for op in (Conv, Linear, Pool, GlobalPool, Scale, Shuffle, Sum, Zero)}
 
 
+def stored_bytes(op: Operator, bits: int) -> float:
+    """Bytes of an operator's weights in a file: float, or integers with 32-bit biases and a step a channel."""
+    if bits == 32 or not isinstance(op, Conv | Linear):
+        return 4.0 * op.weight_elements
+    channels = op.out_shape[0]
+    biases = channels if isinstance(op, Linear) and op.bias or isinstance(op, Conv) and (op.norm or op.bias) else 0
+    return float(op.weight_elements - biases + 4 * biases + 5 * channels)
+
+
 def operator_text(op: Operator) -> str:
     """One operator as text, e.g. `conv(stem;0;in_channels=3,out_channels=16,size=224,...)`; defaults are left out."""
     values = [

@@ -24,7 +24,7 @@ class Gene:
     Attributes:
         name: Path like "stage1.block2.kernel"; a name without a dot is global.
         choices: The values: whole numbers in ascending order of cost, or names.
-        requires: (gene, value): active only where that earlier gene is at least that value.
+        requires: (gene, value): active only where that earlier gene has that choice or a later one.
     """
 
     name: str
@@ -89,10 +89,8 @@ class Space(ABC):
                 children.setdefault(gene.requires[0], []).append(gene)
 
         def ways(gene: Gene) -> int:
-            return sum(
-                prod(ways(c) for c in children.get(gene.name, ()) if c.requires and c.requires[1] <= value)
-                for value in gene.choices
-            )
+            needed = [(c, gene.choices.index(c.requires[1])) for c in children.get(gene.name, ()) if c.requires]
+            return sum(prod(ways(c) for c, least in needed if least <= i) for i in range(len(gene.choices)))
 
         return prod(ways(gene) for gene in self.genes if gene.requires is None)
 

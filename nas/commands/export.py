@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nas.commands.options import Json, RunFolder
+from nas.commands.options import DEFAULT_DEVICE, Json, RunFolder
 from nas.console import emit_json, print_table
 
 
@@ -25,17 +25,32 @@ def export(
     pixels: Annotated[
         bool, typer.Option("--pixels", help="Also a file of each with the preprocessing inside: uint8 pixels in.")
     ] = False,
+    mixed: Annotated[
+        bool,
+        typer.Option("--mixed", help="From the front of `nas search --precision mixed`: files of mixed precision."),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Export networks of the front: an ONNX file, checked against Flax and re-measured, and a JSON card.
 
     Example: nas export runs/c10 --pick 'latency_ms<=5' --pick fastest
     """
-    from nas.errors import RunError
+    from nas.errors import RunError, UserError
     from nas.export import export_picks
     from nas.runs import Run
 
     opened = Run.open(run)
+    if mixed:
+        from nas.mixed_export import export_mixed
+
+        if int8 or pixels:
+            raise UserError("--mixed files have their precision; leave out --int8 and --pixels.")
+        cards = export_mixed(run, pick, device or DEFAULT_DEVICE)
+        if json:
+            emit_json({"exports": cards})
+        else:
+            print_cards(cards)
+        return
     devices = [device] if device else opened.searched_devices
     if not devices:
         raise RunError(f"Run {str(run)!r} has no front yet; run `nas search {run}`.")

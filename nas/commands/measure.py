@@ -22,6 +22,9 @@ def measure(
         int | None,
         typer.Option("--end-to-end", help="Also decode, resize and normalise a JPEG of this size (px).", min=8),
     ] = None,
+    energy: Annotated[
+        bool, typer.Option("--energy", help="Also the energy of a call, by the CPU's counters (Linux, RAPL).")
+    ] = False,
     option: SpaceOptions = None,
     seed: Seed = 0,
     json: Json = False,
@@ -35,6 +38,7 @@ def measure(
     Example: nas measure ofa_mbv3 --arch r128_d2-k3e3-k3e3_d2-k3e3-k3e3_d2-k3e3-k3e3_d2-k3e3-k3e3_d2-k3e3-k3e3
     """
     from latency_tables import Effort, get_device
+    from latency_tables.energy import energy_zones, measure_energy
     from nas.console import progress
     from nas.errors import UserError
     from nas.front import measure_networks
@@ -42,6 +46,7 @@ def measure(
     from nas.tables import find_table
 
     chosen, target = open_space(space, option or ()), get_device(device)
+    zones = energy_zones() if energy else ()
     genotype = chosen.parse(arch)
     network = chosen.network(genotype)
     try:
@@ -66,6 +71,8 @@ def measure(
         predicted = known.predict(network)
         document["at_table_speed_ms"] = _interval(found)
         document["predicted_ms"] = {"median": predicted.median, "low": predicted.low, "high": predicted.high}
+    if energy:
+        document["energy_mj"] = measure_energy(network, target, zones).millijoules
     if end_to_end:
         from latency_tables.preprocess import measure_preprocess
 
@@ -102,4 +109,6 @@ def _print(document: dict[str, Any]) -> None:
             f"{document['end_to_end_ms']:.3f} ms end to end, {document['preprocess_ms']['median']:.3f} ms of it "
             "to decode, resize and normalise"
         )
+    if "energy_mj" in document:
+        print(f"{document['energy_mj']:.3g} mJ a call, of all that the processor package used meanwhile")
     print(f"on {document['device']}, {document['runs']} calls")

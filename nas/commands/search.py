@@ -21,8 +21,9 @@ def search(
         list[str] | None,
         typer.Option(
             "--objective",
-            help="Minimise this too: macs, params, size_bytes, peak_memory_bytes, latency:DEVICE (another device, "
-            "or INT8), FILE.py:FUNCTION (yours, from a network to a number). May be repeated.",
+            help="Minimise this too: macs, params, size_bytes, size_bytes:int8, peak_memory_bytes, energy_mj (where "
+            "the CPU reports it), latency:DEVICE (another device, or INT8), FILE.py:FUNCTION (yours, from a network "
+            "to a number). May be repeated.",
             metavar="NAME",
         ),
     ] = None,
@@ -46,6 +47,10 @@ def search(
     table: Annotated[Path | None, typer.Option("--table", help="Latency table; by default the one profiled.")] = None,
     workers: Annotated[int | None, typer.Option("--workers", help="Ray workers; 0 for none.", min=0)] = None,
     ray_address: Annotated[str | None, typer.Option("--ray-address", help="Ray cluster; local by default.")] = None,
+    precision: Annotated[
+        Literal["device", "mixed"],
+        typer.Option("--precision", help="mixed: fp32 or INT8 for every operator, searched with the architecture."),
+    ] = "device",
     accuracy: Annotated[
         Literal["supernet", "zero-cost"],
         typer.Option("--accuracy", help="zero-cost: no training at all; RUN is then a space or a run."),
@@ -73,13 +78,20 @@ def search(
     Error and latency are always minimised; --objective and --at-most add costs, and latencies on
     other devices among them are measured there at the end too.
 
+    With --precision mixed every operator also has genes for its bits and its weights' mode (SimQ-NAS); the accuracy is
+    that of really quantised files, and the front goes to search/mixed-DEVICE.json.
+
     With --accuracy zero-cost nothing is trained: architectures are ranked by zero-cost proxies.
 
     Example: nas search runs/c10 --device local-cpu-1t --limit-ms 5 --export most_accurate
 
     Example: nas search runs/c10 --objective latency:local-cpu-1t-int8 --at-most params=5e6
+
+    Example: nas search runs/c10 --precision mixed --objective size_bytes
     """
     if accuracy == "zero-cost":
+        if precision == "mixed":
+            raise UserError("--precision mixed needs a trained supernet, not --accuracy zero-cost.")
         if objective or at_most or export:
             raise UserError("--objective, --at-most and --export need a trained supernet, not --accuracy zero-cost.")
         zero_cost(run, device, limit_ms, evaluations, measured, table, data, option or (), seed, json)
@@ -87,7 +99,7 @@ def search(
     from nas.costs import parse_limits
     from nas.lock import locked
     from nas.runs import Run
-    from nas.search_run import SearchSettings, search_run
+    from nas.search_run import SearchSettings
 
     settings = SearchSettings(
         device=device,
@@ -104,12 +116,17 @@ def search(
         seed=seed,
         fresh=fresh,
     )
+    if precision == "mixed":
+        from nas.mixed_export import export_mixed as export_picks
+        from nas.mixed_search import mixed_search as search_run
+    else:
+        from nas.export import export_picks
+        from nas.search_run import search_run
     with locked(Run.open(run).folder, "nas search", part=Path(device).stem):
         document = search_run(run, settings, table)
     cards = []
     if export:
         from nas.commands.export import print_cards
-        from nas.export import export_picks
 
         cards = export_picks(run, export, document["device"])
     if json:

@@ -11,6 +11,7 @@ from nas.errors import UserError
 from nas.front import candidates
 from nas.pareto import pareto_front
 from search_spaces import SpaceError, get_space
+from search_spaces.operators import stored_bytes
 
 SEARCH = ["--evaluations", 10, "--batch", 4, "--seed", 3, "--measured", 4, "--workers", 0, "--json"]
 OWN = "def widest(network):\n    return max(shape[0] for shape in network.shapes)\n"
@@ -22,6 +23,7 @@ OWN = "def widest(network):\n    return max(shape[0] for shape in network.shapes
         ("macs", lambda n: n.macs),
         ("params", lambda n: n.params),
         ("size_bytes", lambda n: n.weight_bytes),
+        ("size_bytes:int8", lambda n: sum(stored_bytes(op, 8) for op in n)),
         ("peak_memory_bytes", lambda n: n.peak_memory),
     ],
 )
@@ -47,6 +49,33 @@ def test_own_function(tmp_path, rng):
     file.write_text("raise KeyError('x')\n")
     with pytest.raises(SpaceError, match="fails with KeyError"):
         make_cost(f"{file}:widest", space)
+
+
+def test_energy_is_measured_where_the_machine_reports_it(tmp_path, monkeypatch, nas, made_run):
+    """Counters in a folder of our own: the cost is positive and measured alone; without any, one clear line."""
+    from latency_tables import DeviceError, energy
+
+    monkeypatch.setattr(energy.energy_zones, "__defaults__", (tmp_path,))
+    space = get_space("ofa_mbv3", width=0.1, resolutions=32)
+    with pytest.raises(DeviceError, match="No energy counter"):
+        make_cost("energy_mj", space)
+    place = tmp_path / "intel-rapl:0"
+    place.mkdir()
+    for name, text in (("name", "package-0"), ("max_energy_range_uj", "999999"), ("energy_uj", "5")):
+        (place / name).write_text(text)
+    cost = make_cost("energy_mj", space)
+    assert cost.alone and not cost.known
+    monkeypatch.setattr(energy.measure_energy, "__kwdefaults__", {"seconds": 0.05, "clock": None})
+    assert cost.values(space.sample(np.random.default_rng(0), 1)).tolist() == [0.0]  # the counter stands still
+    found = {row["what"]: row for row in json.loads(nas("doctor", "--json").stdout)["findings"]}
+    if found["energy counters"]["state"] != "ok":
+        for command in (
+            ["search", made_run, "--objective", "energy_mj"],
+            ["measure", made_run, "--energy", "--arch", "x"],
+        ):
+            done = nas(*command)
+            assert done.returncode == 2 and "No energy counter" in done.stderr
+            assert len(done.stderr.strip().splitlines()) == 1
 
 
 def test_bad_names_and_limits():
