@@ -3,9 +3,9 @@
     .venv/bin/python scripts/bench_mixed_precision.py DATA build/mixed            # 20 minutes to train, 20 to search
     .venv/bin/python scripts/bench_mixed_precision.py DATA build/mixed --quick    # one network, one epoch
 
-DATA is as for `nas train`; 64 px pictures of 10 classes were used (Imagenette). Networks, once trained, and the files of
-every order stay in the folder: run again, only the measuring is done anew. The last result is kept in
-benchmarks/mixed-precision.json.
+DATA is as for `nas train`; 64 px pictures of 10 classes were used (Imagenette). Networks, once trained, and the
+files of every order stay in the folder: run again, only the measuring is done anew. The last result is kept
+in benchmarks/mixed-precision.json.
 """
 
 import json
