@@ -1,11 +1,11 @@
 """Mixed precision on trained networks: latency saved at 99.9 % of the accuracy, by the order of quantisation.
 
-    .venv/bin/python scripts/bench_mixed_precision.py DATA build/mixed            # 20 minutes to train, 20 to search
+    .venv/bin/python scripts/bench_mixed_precision.py DATA build/mixed --file runs/demo/export/knee.onnx
     .venv/bin/python scripts/bench_mixed_precision.py DATA build/mixed --quick    # one network, one epoch
 
-DATA is as for `nas train`; 64 px pictures of 10 classes were used (Imagenette). Networks, once trained, and the
-files of every order stay in the folder: run again, only the measuring is done anew. The last result is kept
-in benchmarks/mixed-precision.json.
+DATA is as for `nas train`; 64 px pictures of 10 classes were used (Imagenette), at 48 px. Networks, once trained,
+and the files of every order stay in the folder (a quarter of an hour a network on two cores): run again, only the
+measuring is done anew. The last result is kept in benchmarks/mixed-precision.json.
 """
 
 import json
@@ -23,7 +23,7 @@ from nas.front import measure_networks
 from nas.mixed_run import Trial, sensitivities, within_budget
 from nas.onnx_eval import accuracy, logits
 from nas.precision.sensitivity import ordered
-from nas.quantize_run import Pictures, pictures_for
+from nas.quantize_run import Pictures, card_beside, exported_network, pictures_for
 from search_spaces import Network, get_space
 
 RESULT = Path(__file__).resolve().parents[1] / "benchmarks" / "mixed-precision.json"
@@ -41,19 +41,21 @@ class Subject:
     epochs: int
     options: dict[str, Any] = field(default_factory=dict)
     seed: int | None = None
-    lr: float = 0.1
+    lr: float = 0.05
 
 
-SUBJECTS = (
-    Subject("proxyless", 10, {"image_size": 64}, seed=3),
-    Subject("mnasnet", 10, {"image_size": 64}, seed=3),
-    Subject("ofa_resnet50", 6, {"resolutions": 64}, lr=0.05),
-)
+SUBJECTS = {
+    "ofa_resnet50": Subject("ofa_resnet50", 3, {"resolutions": 48}),
+    "proxyless": Subject("proxyless", 3, {"image_size": 48}, seed=3),
+    "mnasnet": Subject("mnasnet", 3, {"image_size": 48}, seed=3),
+}
 
 
 def main(
     data: str,
     folder: Path,
+    networks: Annotated[str, typer.Option(help="Of those to train, joined by commas.")] = ",".join(SUBJECTS),
+    file: Annotated[list[Path] | None, typer.Option(help="Also this exported file of a run; may be repeated.")] = None,
     quick: bool = False,
     seconds: float = 60.0,
     as_json: Annotated[bool, typer.Option("--json")] = False,
@@ -62,13 +64,19 @@ def main(
     from latency_tables import device_fingerprint, get_device
 
     rows = []
-    for subject in SUBJECTS[:1] if quick else SUBJECTS:
-        place = folder / subject.space
+    for name in networks.split(",")[: 1 if quick else None] if networks else ():
+        subject, place = SUBJECTS[name], folder / name
         place.mkdir(parents=True, exist_ok=True)
         network = trained(subject, data, place, epochs=1 if quick else subject.epochs)
         pictures = pictures_for(place / "fp32.onnx", data, network, None, _CALIBRATION, 0)
-        found = searched(network, place, pictures)
-        rows.append(measured(subject, network, place, pictures, found, seconds))
+        rows.append(measured(name, network, place, pictures, searched(network, place, pictures), seconds))
+    for path in file or ():
+        name = f"{path.resolve().parents[1].name}/{path.stem}"
+        place = folder / name.replace("/", "-")
+        place.mkdir(parents=True, exist_ok=True)
+        network, pictures = exported_network(path), pictures_for(path, None, *_described(path), _CALIBRATION, 0)
+        write_bytes(place / "fp32.onnx", path.read_bytes())
+        rows.append(measured(name, network, place, pictures, searched(network, place, pictures), seconds))
     conditions = device_fingerprint(get_device(DEVICE))
     document = {"budget": BUDGET, "data": Path(data).name, "conditions": conditions, "networks": rows}
     if not quick:
@@ -78,7 +86,7 @@ def main(
         return
     for row in rows:
         print_table(
-            f"{row['space']}, {row['macs'] / 1e6:.0f} M MACs, {row['operators']} operators, {row['faster']} of them "
+            f"{row['network']}, {row['macs'] / 1e6:.0f} M MACs, {row['operators']} operators, {row['faster']} of them "
             f"faster on integers; {row['test_images']} test images",
             ("file", "on integers", "validation %", "test %", "ms", "saved"),
             [
@@ -93,6 +101,10 @@ def main(
                 for f in row["files"]
             ],
         )
+
+
+def _described(path: Path) -> tuple[Network, dict[str, Any] | None]:
+    return exported_network(path), card_beside(path)
 
 
 def trained(subject: Subject, data: str, place: Path, epochs: int) -> Network:
@@ -165,24 +177,23 @@ def searched(network: Network, place: Path, pictures: Pictures) -> dict[str, Any
 
 
 def measured(
-    subject: Subject, network: Network, place: Path, pictures: Pictures, found: dict[str, Any], seconds: float
+    name: str, network: Network, place: Path, pictures: Pictures, found: dict[str, Any], seconds: float
 ) -> dict[str, Any]:
     """All files of a network timed in turns, with their accuracies."""
     from latency_tables import Effort, get_device
 
     names = ["fp32", "int8", *found["orders"]]
     paths = [place / f"{name}.onnx" for name in names]
-    with progress(f"measure {subject.space}") as update:
+    with progress(f"measure {name}") as update:
         latencies = measure_networks(paths, get_device(DEVICE), update, effort=Effort(seconds=seconds))
     files = []
-    for name, path, latency in zip(names, paths, latencies, strict=True):
-        on_integers = {"fp32": [], "int8": found["operators"]}.get(name) or found["orders"].get(name, {}).get(
-            "on_integers", []
-        )
+    counts = {"fp32": 0, "int8": len(found["operators"])}
+    counts |= {order: len(made["on_integers"]) for order, made in found["orders"].items()}
+    for kind, path, latency in zip(names, paths, latencies, strict=True):
         files.append(
             {
-                "file": name,
-                "on_integers": len(on_integers),
+                "file": kind,
+                "on_integers": counts[kind],
                 "validation": accuracy(logits(path, pictures.judged), pictures.judged_labels),
                 "test": accuracy(logits(path, pictures.test), pictures.test_labels),
                 "latency_ms": latency.median_ms,
@@ -191,8 +202,7 @@ def measured(
             }
         )
     return {
-        "space": subject.space,
-        "epochs": subject.epochs,
+        "network": name,
         "macs": network.macs,
         "operators": len(network.operators),
         "faster": found["faster"],
