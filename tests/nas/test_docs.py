@@ -43,7 +43,7 @@ def test_docs_build(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=DOCS.parent, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     index = (tmp_path / "index.html").read_text()
-    assert 'class="mermaid"' in index
+    assert '<svg class="flow"' in index
     for page in PAGES.rglob("*.md"):
         assert page.relative_to(PAGES).as_posix() in (DOCS / "mkdocs.yml").read_text(), page
 

@@ -178,6 +178,7 @@ def test_in_lockstep_as_alone(data, scores):
     assert together.failures == alone.failures
 
 
+@pytest.mark.slow
 def test_cells_in_lockstep_as_alone():
     space = get_space("nasbench201", image_size=8)
     texts = (

@@ -62,7 +62,7 @@ def free_address():
         return f"127.0.0.1:{s.getsockname()[1]}"
 
 
-@pytest.mark.parametrize("source", ["folder", "shards"])
+@pytest.mark.parametrize("source", ["folder", pytest.param("shards", marks=pytest.mark.slow)])
 def test_two_devices_and_two_hosts_have_the_losses_of_one(tmp_path, root, request, source):
     """Images in memory and streamed; both hosts write into one folder, as on a shared disk."""
     pictures, address = request.getfixturevalue(source), free_address()
