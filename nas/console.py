@@ -22,20 +22,26 @@ def emit_json(document: Any) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *, file: Any = None) -> None:
-    """A table; the first column is left-aligned, the others right-aligned."""
+    """A table; columns of numbers are right-aligned, but for the first."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
+    texts = [[str(cell) for cell in row] for row in rows]
     table = Table(title=title, title_justify="left", title_style="bold")
     for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(str(cell)) for cell in row))
+        numbers = i > 0 and all(_begins_as_number(row[i]) for row in texts)
+        table.add_column(column, justify="right" if numbers else "left", overflow="fold")
+    for row in texts:
+        table.add_row(*map(escape, row))
     stream = file or sys.stdout
     # where nobody's terminal sets a width, let no cell be cut
     width = None if stream.isatty() else 160
     Console(file=stream, width=width).print(table)
+
+
+def _begins_as_number(text: str) -> bool:
+    return not text or text[0] in "+-" or text[0].isdigit()
 
 
 def duration(seconds: float) -> str:
