@@ -123,7 +123,9 @@ def _pool(op: Pool, weights: None, inputs: list[Array], batch: bool) -> Array:
     if op.reduce == "max":
         return lax.reduce_window(inputs[0], -jnp.inf, lax.max, window, strides, padding)
     total = lax.reduce_window(inputs[0], 0.0, lax.add, window, strides, padding)
-    return total / lax.reduce_window(jnp.ones_like(inputs[0]), 0.0, lax.add, window, strides, padding)
+    # of one pixel a position: the compiler works it out beforehand, and for a whole batch that took it minutes
+    ones = jnp.ones((1, *inputs[0].shape[1:3], 1), inputs[0].dtype)
+    return total / lax.reduce_window(ones, 0.0, lax.add, window, strides, padding)
 
 
 def _global_pool(op: GlobalPool, weights: None, inputs: list[Array], batch: bool) -> Array:
