@@ -6,6 +6,7 @@ from nas.commands.compare import compare
 from nas.commands.data import data
 from nas.commands.demo import demo
 from nas.commands.describe import describe
+from nas.commands.design_space import design_space
 from nas.commands.doctor import doctor
 from nas.commands.export import export
 from nas.commands.listing import devices, spaces
@@ -34,6 +35,7 @@ for command in (
     profile,
     measure,
     score,
+    design_space,
     train,
     search,
     export,

@@ -1,5 +1,6 @@
-"""A search space as the command line names it: `ofa_mbv3` with options, or the space of a run folder."""
+"""A search space as the command line names it: `ofa_mbv3` with options, a designed one, or that of a run."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,9 +8,31 @@ from nas.errors import UserError
 from nas.runs import Run
 from search_spaces import SPACES, Space, get_space, space_parameters
 
+SPACE_FILE = "space.json"  # in a folder of `nas design-space`
+
+
+def designed(name: str) -> tuple[str, dict[str, object]] | None:
+    """Name and options of the space that a folder of `nas design-space`, or its `space.json`, holds; None for others.
+
+    Raises:
+        UserError: if the file is damaged.
+    """
+    path = Path(name) / SPACE_FILE if Path(name).is_dir() else Path(name)
+    if name in SPACES or path.name != SPACE_FILE or not path.is_file():
+        return None
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        found, options = document["name"], document["options"]
+        if found not in SPACES or not isinstance(options, dict):
+            raise ValueError(f"{found!r} with options {options!r} is no built-in space")
+        get_space(found, **options)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(f"{path} is damaged ({error}); run `nas design-space` again.") from error
+    return found, options
+
 
 def open_space(name: str, options: Sequence[str] = ()) -> Space:
-    """The space of that name with `key=value` options, or the space of the run in that folder.
+    """The space of that name with `key=value` options, a designed one, or the space of the run in that folder.
 
     Raises:
         UserError: if an option is malformed; `SpaceError` if the space or an option is unknown.
@@ -20,11 +43,15 @@ def open_space(name: str, options: Sequence[str] = ()) -> Space:
                 f"Options {list(options)} do not go with run {name!r}, whose space is fixed; leave them out."
             )
         return Run.open(Path(name)).space
+    if made := designed(name):
+        return get_space(made[0], **(made[1] | parse_options(made[0], options)))
     return get_space(name, **parse_options(name, options))
 
 
 def parse_options(name: str, options: Sequence[str]) -> dict[str, object]:
     """Values of `key=value` texts; a list of whole numbers is written 128,160."""
+    made = designed(name) if options else None
+    name = made[0] if made else name
     parsed: dict[str, object] = {}
     for text in options:
         key, equals, value = text.partition("=")

@@ -14,7 +14,7 @@ from search_spaces.space import Gene, Space
 
 RESOLUTIONS = (160, 176, 192, 208, 224)
 STEP = 16  # between widths: what an AVX-512 or VNNI kernel processes at once
-_OUTER = (16, 32)  # widths of the stem and of stage 0
+OUTER = (16, 32)  # widths of the stem and of stage 0
 _FINAL, _FEATURES = 1280, 1920
 
 
@@ -229,9 +229,6 @@ def spaceevo(
     if stem_stride not in (1, 2) or not 0.1 <= width <= 4:
         raise SpaceError(f"stem_stride (={stem_stride}) must be 1 or 2 and width (={width}) between 0.1 and 4.")
 
-    def scaled(channels: Sequence[int]) -> tuple[int, ...]:
-        return tuple(channels) if width == 1 else tuple(sorted({make_divisible(c * width) for c in channels}))
-
     options: dict[str, object] = {
         "blocks": blocks,
         "windows": windows,
@@ -242,6 +239,11 @@ def spaceevo(
         "in_channels": in_channels,
     }
     chosen = [BLOCKS[int(digit)] for digit in blocks]
-    widths = [scaled(stage.widths(int(digit))) for stage, digit in zip(STAGES, windows, strict=True)]
-    final, features = (scaled((channels,))[0] for channels in (_FINAL, _FEATURES))
-    return SpaceEvoSpace(chosen, widths, scaled(_OUTER), (final, features), options)
+    widths = [scaled(stage.widths(int(digit)), width) for stage, digit in zip(STAGES, windows, strict=True)]
+    final, features = (scaled((channels,), width)[0] for channels in (_FINAL, _FEATURES))
+    return SpaceEvoSpace(chosen, widths, scaled(OUTER, width), (final, features), options)
+
+
+def scaled(channels: Sequence[int], width: float) -> tuple[int, ...]:
+    """Channel counts times the width multiplier: as they are at 1, else multiples of 8, each once."""
+    return tuple(channels) if width == 1 else tuple(sorted({make_divisible(c * width) for c in channels}))

@@ -8,7 +8,8 @@ program takes. Blocks of the same shape share their programs.
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -136,6 +137,14 @@ def gradient(
 
 def forward(params: Params, network: Network, images: Array, given: dict[str, Moments] | None = None) -> Array:
     """Logits `[n, classes]` of a subnet in single precision, normalised by the batch or by the moments given."""
+    (x,) = deque(outputs(params, network, images, given), maxlen=1)
+    return x.reshape(len(images), -1).astype(jnp.float32)
+
+
+def outputs(
+    params: Params, network: Network, images: Array, given: dict[str, Moments] | None = None
+) -> Iterator[Array]:
+    """Yields what every link of a subnet makes, in order; what is not asked for is not computed."""
     owned, x = by_operator(params), images
     for link in cut(network):
         weights = link.weights(params, owned)
@@ -145,7 +154,7 @@ def forward(params: Params, network: Network, images: Array, given: dict[str, Mo
             names = (op.name for op in link.operators)
             own = {name: given[link.prefix + name] for name in names if link.prefix + name in given}
         x = _apply(weights, x, choices, operators, own)
-    return x.reshape(len(images), -1).astype(jnp.float32)
+        yield x
 
 
 def moments(params: Params, network: Network, images: Array) -> dict[str, Moments]:

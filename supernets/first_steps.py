@@ -1,6 +1,6 @@
 """The first steps of a quantised supernet: LSQ+'s min-max initialisation over a few of its networks."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
@@ -22,7 +22,7 @@ Ranges = dict[str, tuple[Array, Array]]  # smallest and largest value by "{opera
 
 
 def with_steps(params: Params, space: Space, images: Mapping[int, Array], *, seed: int = 0) -> Params:
-    """Weights with first steps: from the extremes of weights, and of activations on some images.
+    """Weights with first steps: those of the largest, the smallest and a few random networks of a space.
 
     Args:
         params: Trained weights of the space's supernet, without steps.
@@ -33,9 +33,14 @@ def with_steps(params: Params, space: Space, images: Mapping[int, Array], *, see
     Returns:
         The weights, steps and offsets included.
     """
+    return with_network_steps(params, _some_networks(space, images, seed), images)
+
+
+def with_network_steps(params: Params, networks: Iterable[Network], images: Mapping[int, Array]) -> Params:
+    """Weights with first steps: from the extremes of weights, and of activations of these networks on some images."""
     found: Ranges = {}
     known: dict[str, Operator] = {}
-    for network in _some_networks(space, images, seed):
+    for network in networks:
         for name, (low, high) in ranges(params, network, images[network.size]).items():
             a, b = found.get(name, (low, high))
             found[name] = (jnp.minimum(a, low), jnp.maximum(b, high))

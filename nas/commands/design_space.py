@@ -1,0 +1,197 @@
+"""`nas design-space`: a search space made for a device."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nas.commands.options import DEFAULT_DEVICE, DeviceName, Json, Seed, SpaceOptions
+from nas.console import emit_json, print_table
+
+if TYPE_CHECKING:
+    from latency_tables import Device, LatencyTable
+    from nas.runs import Run
+    from search_spaces.hyperspace import Hyperspace
+
+
+def design_space(
+    out: Annotated[Path, typer.Option("--out", help="Folder to make, or to continue.")],
+    device: DeviceName = DEFAULT_DEVICE,
+    precision: Annotated[str, typer.Option("--precision", help="int8, int8-qoperator or fp32.")] = "int8",
+    limits: Annotated[str, typer.Option("--limits", help="Latencies in ms that the networks are for.")] = "2,4,6,8",
+    data: Annotated[
+        str | None, typer.Option("--data", help="Pictures to train a teacher on, as for `nas train`.")
+    ] = None,
+    teacher: Annotated[
+        Path | None, typer.Option("--teacher", help="A run whose largest network teaches.", metavar="RUN")
+    ] = None,
+    types: Annotated[
+        str | None, typer.Option("--types", help="Block types allowed, e.g. mbv2,resnet,fused_mbconv; all by default.")
+    ] = None,
+    teacher_epochs: Annotated[int, typer.Option("--teacher-epochs", help="Of the teacher.", min=1)] = 40,
+    steps: Annotated[int, typer.Option("--steps", help="Distilling a stage in fp32.", min=1)] = 2000,
+    int8_steps: Annotated[int, typer.Option("--int8-steps", help="Then with rounding.", min=0)] = 400,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=2)] = 64,
+    lr: Annotated[float, typer.Option("--lr", help="Peak learning rate of distillation.")] = 0.05,
+    loss: Annotated[str, typer.Option("--loss", help="nsr, nsr_student or mse.")] = "nsr",
+    rows: Annotated[int, typer.Option("--rows", help="Networks judged for each pair of widths.", min=1)] = 12,
+    spaces: Annotated[int, typer.Option("--spaces", help="Scored by the evolution.", min=1)] = 5000,
+    population: Annotated[int, typer.Option("--population", min=1)] = 500,
+    tournament: Annotated[int, typer.Option("--tournament", min=1)] = 125,
+    draws: Annotated[int, typer.Option("--draws", help="Networks drawn for a space's score.", min=100)] = 100_000,
+    networks: Annotated[int, typer.Option("--networks", help="Random networks timed whole, a table.", min=8)] = 96,
+    table: Annotated[
+        Path | None, typer.Option("--table", help="Latency table of the hyperspace, of an earlier --out.")
+    ] = None,
+    compare_fp32: Annotated[
+        bool, typer.Option("--compare-fp32/--no-compare-fp32", help="Measure fp32 too, for each block's speed-up.")
+    ] = True,
+    option: SpaceOptions = None,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Design a search space for a device (SpaceEvo). Interrupted, it continues when run again.
+
+    Measures all blocks of the hyperspace, lets each imitate a teacher, and evolves the choice of blocks and
+    widths. OUT is then a SPACE for the other commands; OUT/design.html shows why it is what it is.
+
+    Example: nas design-space --device local-cpu-1t --limits 2,4,6,8 --teacher runs/c10 --out designed
+
+    Example: nas design-space --data cifar10/ --limits 0.5,1,2 -o width=0.5 --out small
+
+    Then: nas train designed --data cifar10/ --out runs/designed
+    """
+    from nas.design.evolution import EvolutionConfig
+    from nas.design.page import write_page
+    from nas.design.run import Goal, design_space, in_precision
+    from nas.errors import UserError
+    from nas.lock import locked
+    from supernets.distill import DistillConfig
+
+    if (data is None) == (teacher is None):
+        raise UserError("Give either --data, to train a teacher, or --teacher RUN.")
+    try:
+        goal = Goal(tuple(float(limit) for limit in limits.split(",")), draws=draws)
+    except ValueError as error:
+        raise UserError(f"--limits (={limits!r}) must be numbers joined by commas, e.g. 2,4,6,8.") from error
+    from latency_tables import get_device
+    from latency_tables.devices import PRECISIONS
+
+    if precision not in PRECISIONS:
+        raise UserError(f"--precision (={precision!r}) must be one of: {', '.join(PRECISIONS)}.")
+    target = in_precision(get_device(device), precision)
+    how = DistillConfig(
+        steps=steps,
+        int8_steps=int8_steps if precision.startswith("int8") else 0,
+        batch_size=batch_size,
+        peak_lr=lr,
+        rows=rows,
+        loss=loss,  # type: ignore[arg-type]
+        seed=seed,
+    )
+    evolution = EvolutionConfig(spaces, population, tournament, seed)
+    out.mkdir(parents=True, exist_ok=True)
+    with locked(out, "nas design-space"):
+        origin = _teacher(out, data, teacher, option or [], teacher_epochs, seed)
+        hyper = _hyperspace(origin, option or [], types)
+        tables = _tables(out, hyper, target, table, networks, seed, compare=compare_fp32 and precision != "fp32")
+        document = design_space(out, origin, hyper, tables, goal, how, evolution)
+        page = write_page(out, document)
+    if json:
+        emit_json(document | {"report": str(page)})
+        return
+    _print(document)
+    print(f"{page}\n{out}")
+
+
+def _teacher(out: Path, data: str | None, run: Path | None, options: list[str], epochs: int, seed: int) -> "Run":
+    """The run that teaches; the largest network of ofa_mbv3, trained here, where none is given."""
+    from nas.runs import Run
+    from nas.spaces import parse_options
+    from nas.train_run import space_for, train_run
+    from supernets import TrainConfig
+    from supernets.data import load_dataset
+
+    if run is not None:
+        return Run.open(run)
+    assert data is not None
+    images = load_dataset(data, seed=seed)
+    both = ("width", "resolutions", "stem_stride")
+    given = {k: v for k, v in parse_options("spaceevo", options).items() if k in both}
+    space = space_for("ofa_mbv3", images, given)
+    arch = space.to_text(space.cardinality - 1)
+    config = TrainConfig(method="scratch", arch=arch, epochs=epochs, warm_epochs=0, seed=seed)
+    held_out = max(1, min(1000, len(images.train_images) // 6))
+    train_run(out / "teacher", space, images, data, config, validation=held_out, size=None)
+    return Run.open(out / "teacher")
+
+
+def _hyperspace(run: "Run", options: list[str], types: str | None) -> "Hyperspace":
+    """Spaces for the teacher's classes, colours and largest picture, unless options say otherwise."""
+    from nas.errors import UserError
+    from nas.spaces import parse_options
+    from nas.subnets import image_sizes
+    from search_spaces import get_space
+    from search_spaces.hyperspace import Hyperspace
+    from search_spaces.spaceevo import BLOCKS
+
+    given = parse_options("spaceevo", options)
+    if wrong := {"blocks", "windows"} & given.keys():
+        raise UserError(f"-o {min(wrong)}: is what is designed; leave it out.")
+    known = {k: v for k, v in run.space.options.items() if k in ("num_classes", "in_channels", "stem_stride")}
+    made = get_space("spaceevo", **({"resolutions": max(image_sizes(run.space))} | known | given)).options
+    kept = {k: v for k, v in made.items() if k not in ("blocks", "windows", "resolutions")}
+    names = [kind.name for kind in BLOCKS]
+    wanted = names if types is None else list(dict.fromkeys(types.split(",")))
+    if unknown := [name for name in wanted if name not in names]:
+        raise UserError(f"--types: {unknown[0]!r} is no block type; choose out of: {', '.join(names)}.")
+    sizes: tuple[int, ...] = tuple(made["resolutions"])  # type: ignore[arg-type]
+    return Hyperspace(types=tuple(sorted(map(names.index, wanted))), resolutions=sizes, **kept)  # type: ignore[arg-type]
+
+
+def _tables(
+    out: Path, hyper: "Hyperspace", device: "Device", given: Path | None, networks: int, seed: int, *, compare: bool
+) -> "tuple[LatencyTable, LatencyTable | None]":
+    """Latencies in the wanted precision and, to compare, in fp32; measured unless they are there."""
+    from latency_tables import LatencyTable
+    from nas.commands.profile import measure_table
+    from nas.design.profiling import hyper_study
+    from nas.design.run import in_precision
+
+    def measured(target: "Device") -> "LatencyTable":
+        study = hyper_study(hyper, target, timed=networks, seed=seed)
+        return measure_table(study, out / "tables" / f"{target.name}.parquet")
+
+    if given is None:
+        first = measured(device)
+    else:
+        first = LatencyTable.read(given)
+        first.check_device(device)
+    return first, measured(in_precision(device, "fp32")) if compare else None
+
+
+def _print(document: dict[str, Any]) -> None:
+    print_table(
+        f"Designed for {document['device']}: score {document['score']:.4g}, {len(document['curve'])} spaces scored",
+        ("stage", "block type", "widths", "best other type", "its score"),
+        [
+            (
+                row["stage"],
+                row["block"],
+                ", ".join(map(str, row["widths"])),
+                *_runner_up(row["blocks"], row["block"]),
+            )
+            for row in document["alternatives"]
+        ],
+    )
+    for row in document["limits"]:
+        if not row["share"]:
+            print(f"No network drawn from it is under {row['limit_ms']:g} ms.")
+
+
+def _runner_up(scores: dict[str, float], chosen: str) -> tuple[str, str]:
+    others = {name: score for name, score in scores.items() if name != chosen}
+    if not others:
+        return "-", "-"
+    name = max(others, key=others.__getitem__)
+    return name, f"{others[name]:.4g}"

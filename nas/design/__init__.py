@@ -1,0 +1,1 @@
+"""Designing a search space for a device: `nas design-space`."""

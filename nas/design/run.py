@@ -1,0 +1,227 @@
+"""Designing a space step by step: teacher, latency tables, distilled stages, evolution, what is written."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nas.console import progress, say
+from nas.design.blocks import distil_all
+from nas.design.evolution import EvolutionConfig, choices, evolve
+from nas.design.lookup import Lookup, StageLookup, outer_latency, stage_latency
+from nas.design.score_log import ScoreLog
+from nas.errors import RunError, UserError
+from nas.files import writable_folder, write_json
+from nas.runs import Run
+from nas.spaces import SPACE_FILE
+from predictors.space_quality import parts, quality
+from search_spaces.hyperspace import Design, Hyperspace
+from search_spaces.spaceevo import BLOCKS, STAGES
+
+if TYPE_CHECKING:
+    from latency_tables import Device, LatencyTable
+    from supernets.distill import DistillConfig
+
+FORMAT = 1
+RECORD = "design.json"
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a space is designed for.
+
+    Attributes:
+        limits_ms: Latencies under which its networks are to be accurate.
+        share: Of networks under a limit that is enough, see `predictors.space_quality`.
+        exponent: How much fewer count.
+        draws: Networks drawn from a space for its score.
+    """
+
+    limits_ms: tuple[float, ...]
+    share: float = 0.08
+    exponent: float = 0.01
+    draws: int = 100_000
+
+    def __post_init__(self) -> None:
+        if not self.limits_ms or min(self.limits_ms) <= 0:
+            raise UserError(f"--limits (={self.limits_ms}) must be latencies above 0 ms joined by commas.")
+
+
+def design_space(
+    folder: Path,
+    teacher: Run,
+    hyper: Hyperspace,
+    tables: "tuple[LatencyTable, LatencyTable | None]",
+    goal: Goal,
+    distillation: "DistillConfig",
+    evolution: EvolutionConfig,
+) -> dict[str, Any]:
+    """Designs a space and writes it, with all that led to it, into a folder; what is there already is not done again.
+
+    Args:
+        folder: Where.
+        teacher: The run whose network teaches.
+        hyper: What is designed in.
+        tables: Latencies of the hyperspace in the wanted precision, and in fp32 to compare with.
+        goal: The limits.
+        distillation: How stages are distilled.
+        evolution: How spaces are searched.
+
+    Returns:
+        The document that is written to `design.json`.
+
+    Raises:
+        RunError: if the folder was begun with other options.
+        UserError: if no network of any space is under a limit.
+    """
+    writable_folder(folder)
+    asked = {
+        "format": FORMAT,
+        "teacher": str(teacher.folder),
+        "hyperspace": {**hyper.options, "types": [BLOCKS[t].name for t in hyper.types]},
+        "device": tables[0].metadata["conditions"]["device"],
+        "goal": asdict(goal),
+        "distillation": asdict(distillation),
+        "evolution": asdict(evolution),
+    }
+    _begin(folder / "options.json", asked)
+    judged = distil_all(folder / "blocks", teacher, hyper, distillation)
+    say("latencies of all blocks")
+    lookup = _lookup(hyper, judged, tables[0])
+    _check_limits(lookup, goal, distillation.seed)
+    log = ScoreLog(folder / "evolution.jsonl", asked)
+    score = _scorer(lookup, goal, evolution.seed)
+    with progress("evolution") as update:
+
+        def logged(design: Design) -> float:
+            found = log(design, score)
+            update(log.scored, min(evolution.spaces, hyper.size), f"best score {log.best:.4g}")
+            return found
+
+        history = evolve(hyper, evolution, logged)
+    best, value = max(history, key=lambda entry: entry[1])
+    space = hyper.space(best)
+    document = asked | {
+        "space": {"name": space.name, "options": space.options},
+        "score": value,
+        "limits": _limits(lookup, best, goal, evolution.seed),
+        "curve": [entry[1] for entry in history],
+        "alternatives": _alternatives(hyper, best, score),
+        "speedup": _speedups(hyper, judged, lookup, tables[1]),
+        "losses": {BLOCKS[k].name: [float(np.median(judged[s, k].losses)) for s in _stages()] for k in hyper.types},
+    }
+    write_json(folder / RECORD, document)
+    write_json(folder / SPACE_FILE, document["space"])
+    return document
+
+
+def _stages() -> range:
+    return range(1, len(STAGES) + 1)
+
+
+def _begin(path: Path, asked: dict[str, Any]) -> None:
+    """Records the options, or refuses other ones than those that a folder was begun with."""
+    asked = json.loads(json.dumps(asked))
+    if not path.is_file():
+        write_json(path, asked)
+        return
+    found = json.loads(path.read_text(encoding="utf-8"))
+    for key, value in asked.items():
+        if found.get(key) != value:
+            raise RunError(
+                f"{str(path.parent)!r} was begun with {key}={found.get(key)!r}, now it is {value!r}; "
+                "use the same options to continue, or another --out."
+            )
+
+
+def _cost(table: "LatencyTable") -> Callable[[Any], float]:
+    return lambda op: float(table.costs(op)[0])
+
+
+def _lookup(hyper: Hyperspace, judged: dict[tuple[int, int], Any], table: "LatencyTable") -> Lookup:
+    cost = _cost(table)
+    stages = {
+        (s, k): StageLookup(found.losses, stage_latency(hyper, s, k, found.archs, cost))
+        for (s, k), found in judged.items()
+    }
+    return Lookup(hyper, stages, *outer_latency(hyper, cost, table.constant_ms))
+
+
+def _scorer(lookup: Lookup, goal: Goal, seed: int) -> Callable[[Design], float]:
+    """The Q-T score of a space, the same whenever it is asked."""
+
+    def score(design: Design) -> float:
+        loss, latency = lookup.draw(design, goal.draws, np.random.default_rng([seed, *design]))
+        return quality(loss, latency, goal.limits_ms, share=goal.share, exponent=goal.exponent)
+
+    return score
+
+
+def _check_limits(lookup: Lookup, goal: Goal, seed: int) -> None:
+    """Refuses limits that nothing keeps, before hours of evolution."""
+    rng, hyper = np.random.default_rng([seed, 7]), lookup.hyper
+    fastest = np.inf
+    for kind in hyper.types:
+        design = (kind,) * len(STAGES) + tuple(windows[0] for windows in hyper.windows)
+        fastest = min(fastest, float(lookup.draw(design, goal.draws, rng)[1].min()))
+    if max(goal.limits_ms) < fastest:
+        raise UserError(
+            f"--limits (={','.join(f'{t:g}' for t in goal.limits_ms)}) are all below the fastest network of these "
+            f"spaces, {fastest:.3g} ms; give larger ones."
+        )
+
+
+def _limits(lookup: Lookup, design: Design, goal: Goal, seed: int) -> list[dict[str, float]]:
+    loss, latency = lookup.draw(design, goal.draws, np.random.default_rng([seed, *design]))
+    found = parts(loss, latency, goal.limits_ms, goal.share, goal.exponent)
+    return [
+        {"limit_ms": limit, "share": float((latency <= limit).mean()), "penalty": penalty, "loss": q}
+        for limit, (penalty, q) in zip(goal.limits_ms, found, strict=True)
+    ]
+
+
+def _alternatives(hyper: Hyperspace, best: Design, score: Callable[[Design], float]) -> list[dict[str, Any]]:
+    """For every stage, the score with each other block type, and with each other window, in place of the chosen one."""
+    n, found = len(STAGES), []
+    for s in _stages():
+        block, window = (
+            {c: score((*best[:at], c, *best[at + 1 :])) for c in choices(hyper)[at]} for at in (s - 1, n + s - 1)
+        )
+        widths = {c: hyper.window_widths((*best[: n + s - 1], c, *best[n + s :]), s) for c in window}
+        found.append(
+            {
+                "stage": s,
+                "block": BLOCKS[best[s - 1]].name,
+                "blocks": {BLOCKS[k].name: value for k, value in block.items()},
+                "widths": list(widths[best[n + s - 1]]),
+                "windows": [{"widths": list(widths[c]), "score": value} for c, value in window.items()],
+            }
+        )
+    return found
+
+
+def _speedups(
+    hyper: Hyperspace, judged: dict[tuple[int, int], Any], lookup: Lookup, plain: "LatencyTable | None"
+) -> dict[str, list[float]] | None:
+    """fp32 over INT8 latency of every block type by stage: of the sums over all networks judged."""
+    if plain is None:
+        return None
+    cost = _cost(plain)
+    found = {}
+    for k in hyper.types:
+        sums = [stage_latency(hyper, s, k, judged[s, k].archs, cost).sum() for s in _stages()]
+        found[BLOCKS[k].name] = [
+            float(a / lookup.stages[s, k].latency_ms.sum()) for a, s in zip(sums, _stages(), strict=True)
+        ]
+    return found
+
+
+def in_precision(device: "Device", precision: str) -> "Device":
+    """The device with networks in another precision; the built-in ones keep their names."""
+    if device.precision == precision:
+        return device
+    base = device.name.removesuffix(f"-{device.precision}")
+    return replace(device, name=base if precision == "fp32" else f"{base}-{precision}", precision=precision)

@@ -1,0 +1,129 @@
+"""Distilling stages: masks against networks at their true size, the loss's closed form, what a teacher is cut into."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from search_spaces.hyperspace import Hyperspace, StageSpace
+from search_spaces.spaceevo import BLOCKS
+from supernets import masked
+from supernets.chain import forward
+from supernets.distill import (
+    DistillConfig,
+    cut_points,
+    distil,
+    judged_archs,
+    mean_square,
+    nsr,
+    student_nsr,
+)
+from supernets.errors import TrainingError
+from supernets.shared import init_networks
+
+HYPER = Hyperspace(width=0.25, num_classes=4, resolutions=(28,), stem_stride=1, in_channels=1)
+
+
+def test_noise_to_signal_ratio_by_hand():
+    """Noise of variance 1/4 on a signal of variance 1 in one channel, of 4 in the other; the scale is the teacher's."""
+    sign = jnp.array([1.0, -1.0, 1.0, -1.0]).reshape(1, 2, 2, 1)
+    teacher = jnp.concatenate([sign, 2 * sign], axis=3)
+    noise = 0.5 * jnp.array([1.0, 1.0, -1.0, -1.0]).reshape(1, 2, 2, 1)  # not correlated with the signal
+    expected = (0.25 / (1 + 0.25) + 0.25 / (4 + 0.25)) / 2  # a tenth of the mean variance, 2.5, beside each
+    assert float(nsr(teacher + noise, teacher)) == pytest.approx(expected, rel=1e-5)
+    # with the student's variance, 1.25 and 4.25, as in the release: less
+    student = (0.25 / (1.25 + 0.275) + 0.25 / (4.25 + 0.275)) / 2
+    assert float(student_nsr(teacher + noise, teacher)) == pytest.approx(student, rel=1e-5)
+    assert float(mean_square(teacher + noise, teacher)) == pytest.approx(0.25 / 2.5, rel=1e-5)
+    assert float(nsr(30 * (teacher + noise), 30 * teacher)) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "stage"),
+    [(2, 4), pytest.param(0, 2, marks=pytest.mark.slow), pytest.param(4, 4, marks=pytest.mark.slow)],
+)
+def test_masks_compute_the_network_itself(kind, stage):
+    """Result and gradient of random networks: of the superset's masked programs, and of the network alone."""
+    space = StageSpace(HYPER, stage, BLOCKS[kind], (5, 6), 28)
+    superset, rng = space.superset, np.random.default_rng(0)
+    networks = [superset] + [
+        space.network(x) for x in (space.cardinality - 1, 0 * space.cardinality, *space.sample(rng, 1))
+    ]
+    params = {
+        name: value + 0.2 * jnp.asarray(rng.normal(size=value.shape), jnp.float32)
+        for name, value in init_networks(networks, 0).items()
+    }
+    x = jnp.asarray(rng.normal(size=(4, superset.size, superset.size, 5)), jnp.float32)
+    network = networks[-1]
+    y = masked.forward(params, superset, network, x)
+    plain = forward(params, network, x)
+    np.testing.assert_allclose(y.reshape(4, -1), plain, atol=1e-4 * float(jnp.abs(plain).max()))
+    target = jnp.zeros_like(y)
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    total, value = masked.gradient(params, zeros, superset, network, x, target, mean_of_squares)
+    assert float(value) == pytest.approx(float((plain**2).mean()), rel=1e-4)
+    name = "project_in.gamma"
+    # the slope along one weight, by a difference
+    step = 1e-2
+    ends = [{**params, name: params[name].at[0].add(s * step)} for s in (1, -1)]
+    up, down = (float((forward(p, network, x) ** 2).mean()) for p in ends)
+    assert float(total[name][0]) == pytest.approx((up - down) / (2 * step), rel=0.05, abs=1e-3)
+
+
+def mean_of_squares(student, teacher):
+    return ((student - teacher) ** 2).mean()
+
+
+def test_the_superset_has_every_operator():
+    """Also the first block's skip, which the largest network of stage 4 may lack."""
+    rng = np.random.default_rng(0)
+    for kind in BLOCKS:
+        space = StageSpace(HYPER, 4, kind, (5, 6), 28)
+        largest = {op.name: op for op in space.superset}
+        for x in space.sample(rng, 10):
+            for op in space.network(x):
+                assert op.out_shape[0] <= largest[op.name].out_shape[0]
+
+
+def test_networks_of_every_pair_of_widths_are_judged():
+    space = StageSpace(HYPER, 3, BLOCKS[1], (5, 6), 28)
+    archs = judged_archs(space, 3, 0)
+    assert archs.shape[:3] == (3, 4, 3)
+    for i, j in np.ndindex(3, 4):
+        values = space.decode(archs[i, j, 1])
+        assert (values["input.width"], values["stage3.width"]) == (HYPER.widths[2][i], HYPER.widths[3][j])
+
+
+def test_a_teacher_is_cut_by_the_sizes_of_its_maps():
+    """Stages 3 and 4 share the blocks at 4 px evenly, 5 and 6 those at 2 px; in front stands the stem's last map."""
+    have = [28, 14, 14, 7, 7, 4, 4, 4, 4, 2, 2, 2, 0]
+    assert cut_points(have, (28, 14, 7, 4, 4, 2, 2)) == [0, 2, 4, 6, 8, 10, 11]
+    with pytest.raises(TrainingError, match="8 px"):
+        cut_points(have, (28, 14, 8))
+    with pytest.raises(TrainingError, match="has 1 blocks"):
+        cut_points([8, 4], (8, 4, 4))
+
+
+@pytest.mark.slow
+def test_a_stage_learns_with_and_without_rounding():
+    """A teacher that is a linear map of its input: the loss falls, rounding costs little, and it repeats."""
+    space = StageSpace(HYPER, 2, BLOCKS[3], (6, 8), 28)
+    size = space.superset.size
+    mix = np.random.default_rng(0).normal(size=(6, 8))
+
+    def batch(step):
+        x = np.random.default_rng([1, step]).normal(size=(16, size // 2, size // 2, 6)).repeat(2, 1).repeat(2, 2)
+        return jnp.asarray(x, jnp.float32), jnp.asarray(x[:, ::2, ::2] @ mix, jnp.float32)
+
+    config = DistillConfig(steps=40, int8_steps=10, batch_size=16, peak_lr=0.1, random=1, rows=1)
+    found = distil(space, batch, config)
+    assert found.curve.shape == (50,) and found.curve[35:40].mean() < 0.5 * found.curve[:5].mean()
+    assert found.curve[-5:].mean() < 1.3 * found.curve[35:40].mean()
+    assert found.losses.shape == (2, 3, 1) and np.isfinite(found.losses).all()
+    np.testing.assert_array_equal(distil(space, batch, config).losses, found.losses)
+
+
+def test_mistakes_are_told():
+    for options, word in (({"steps": 0}, "steps"), ({"rows": 0}, "rows"), ({"loss": "mae"}, "nsr")):
+        with pytest.raises(TrainingError, match=word):
+            DistillConfig(**options)
