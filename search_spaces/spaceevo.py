@@ -69,12 +69,13 @@ def _skip(b: NetworkBuilder, name: str, x: int, out: int, stride: int) -> int:
 
 
 def _mbv1_dual(b: NetworkBuilder, name: str, x: int, out: int, kernel: int, percent: int, stride: int) -> int:
-    skip = _skip(b, name, x, out, stride)
     y = b.depthwise(f"{name}.depthwise1", x, kernel=kernel, stride=stride, activation="relu")
     y = b.conv(f"{name}.pointwise1", y, out, activation="relu")
     y = b.depthwise(f"{name}.depthwise2", y, kernel=kernel, activation="relu")
     y = b.conv(f"{name}.pointwise2", y, out, activation="relu")
-    return b.sum(f"{name}.add", skip, y)
+    if stride == 1 and b.shape(x)[0] == out:
+        return b.sum(f"{name}.add", x, y)
+    return b.conv(f"{name}.skip", x, out, stride=stride, residual=y)  # ONNX Runtime adds within this convolution
 
 
 def _inverted(activation: Activation, squeeze_excite: bool) -> Callable[..., int]:

