@@ -29,10 +29,8 @@ def distil_all(
     from supernets.distill import distil
 
     folder.mkdir(parents=True, exist_ok=True)
-    resolution = max(hyper.resolutions)
-    places = [(s, k) for k in hyper.types for s in range(1, len(STAGES) + 1)]
-    found = {place: read for place in places if (read := _read(_path(folder, *place)))}
-    missing = [place for place in places if place not in found]
+    resolution, found = max(hyper.resolutions), read_all(folder, hyper)
+    missing = [(s, k) for k in hyper.types for s in range(1, len(STAGES) + 1) if (s, k) not in found]
     if not missing:
         return found
     subnets = Subnets(run)
@@ -53,6 +51,12 @@ def distil_all(
                 close()
             _write(_path(folder, s, k), found[s, k])
     return found
+
+
+def read_all(folder: Path, hyper: Hyperspace) -> "dict[tuple[int, int], Distilled]":
+    """What was distilled so far, by stage (from 1) and block type."""
+    places = [(s, k) for k in hyper.types for s in range(1, len(STAGES) + 1)]
+    return {place: read for place in places if (read := _read(_path(folder, *place)))}
 
 
 def run_teacher(subnets: Subnets, hyper: Hyperspace) -> "Teacher":

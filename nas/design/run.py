@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.console import progress, say
-from nas.design.blocks import distil_all
+from nas.design.blocks import distil_all, read_all
 from nas.design.evolution import EvolutionConfig, choices, evolve
 from nas.design.lookup import Lookup, StageLookup, outer_latency, stage_latency
 from nas.design.score_log import ScoreLog
@@ -217,6 +217,31 @@ def _speedups(
             float(a / lookup.stages[s, k].latency_ms.sum()) for a, s in zip(sums, _stages(), strict=True)
         ]
     return found
+
+
+def opened(folder: Path, table: Path | None = None) -> tuple[Hyperspace, Callable[[Design], float], tuple[float, ...]]:
+    """The hyperspace that a folder was designed in, the score of its spaces, and the limits.
+
+    Args:
+        folder: Of `nas design-space`.
+        table: Of latencies; by default the one in the folder.
+
+    Raises:
+        RunError: if the folder is not finished.
+    """
+    from latency_tables import LatencyTable
+
+    if not (folder / RECORD).is_file():
+        raise RunError(f"{str(folder)!r} has no {RECORD}; run `nas design-space --out {folder}` to its end.")
+    document = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    made = dict(document["hyperspace"])
+    names = [kind.name for kind in BLOCKS]
+    types, sizes = tuple(map(names.index, made.pop("types"))), tuple(made.pop("resolutions"))
+    hyper = Hyperspace(types=types, resolutions=sizes, **made)
+    goal = Goal(**(document["goal"] | {"limits_ms": tuple(document["goal"]["limits_ms"])}))
+    measured = LatencyTable.read(table or folder / "tables" / f"{document['device']}.parquet")
+    lookup = _lookup(hyper, read_all(folder / "blocks", hyper), measured)
+    return hyper, _scorer(lookup, goal, document["evolution"]["seed"]), goal.limits_ms
 
 
 def in_precision(device: "Device", precision: str) -> "Device":

@@ -1,0 +1,62 @@
+"""`nas design-space` from pictures to a space that the other commands open."""
+
+import json
+
+import numpy as np
+import pytest
+
+OPTIONS = ["--steps", 3, "--int8-steps", 2, "--batch-size", 8, "--rows", 1, "--spaces", 30, "--population", 10]
+OPTIONS += ["--tournament", 4, "--draws", 500, "--networks", 8, "--types", "resnet,mbv1_dual", "-o", "width=0.1"]
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Noise of 28 px, of half of them the upper half bright."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(160) % 2
+    images = rng.integers(0, 90, size=(160, 28, 28, 1))
+    images[labels == 1, :14] += 120
+    path = tmp_path_factory.mktemp("data") / "halves.npz"
+    images = images.astype(np.uint8)
+    np.savez(path, x_train=images[:128], y_train=labels[:128], x_test=images[128:], y_test=labels[128:])
+    return path
+
+
+@pytest.mark.slow
+def test_a_space_is_designed_continued_and_opened(tmp_path, nas, pictures):
+    out = tmp_path / "designed"
+    command = ["design-space", "--data", pictures, "--teacher-epochs", 1, "--limits", "0.2,1,9", "--out", out, *OPTIONS]
+    done = nas(*command, "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["score"] == max(document["curve"]) and len(document["curve"]) == 30
+    assert set(document["speedup"]) == {"resnet", "mbv1_dual"}
+    assert all(row["blocks"][row["block"]] == document["score"] for row in document["alternatives"])
+    assert "Block types" in (out / "design.html").read_text()
+    log = (out / "evolution.jsonl").read_text()
+    # killed in the evolution and after a stage: the same again
+    (out / "evolution.jsonl").write_text(log[: len(log) // 2])
+    (out / "blocks" / "stage3-resnet.npz").unlink()
+    again = nas(*command, "--json")
+    assert again.returncode == 0, again.stderr
+    assert (out / "evolution.jsonl").read_text() == log
+    described = nas("describe", out, "--json")
+    assert described.returncode == 0, described.stderr
+    other = nas(*command[:-2], "-o", "width=0.15")
+    assert other.returncode == 2 and "another --out" in other.stderr and "Traceback" not in other.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        ([], "--teacher RUN"),
+        (["--data", "x", "--limits", "two"], "--limits"),
+        (["--data", "x", "--limits", "0"], "--limits"),
+        (["--data", "x", "--precision", "int4"], "--precision"),
+        (["--data", "x", "--loss", "mae"], "nsr"),
+        (["--data", "x", "--population", "4"], "tournament"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(tmp_path, nas, arguments, word):
+    done = nas("design-space", "--out", tmp_path / "out", *arguments)
+    assert done.returncode == 2 and word in done.stderr and len(done.stderr.strip().splitlines()) == 1
