@@ -1,5 +1,6 @@
 """Designing a space step by step: teacher, latency tables, distilled stages, evolution, what is written."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -74,7 +75,7 @@ def design_space(
         The document that is written to `design.json`.
 
     Raises:
-        RunError: if the folder was begun with other options.
+        RunError: if the folder was begun with another teacher, hyperspace or distillation.
         UserError: if no network of any space is under a limit.
     """
     writable_folder(folder)
@@ -87,12 +88,12 @@ def design_space(
         "distillation": asdict(distillation),
         "evolution": asdict(evolution),
     }
-    _begin(folder / "options.json", asked)
+    _begin(folder / "options.json", {key: asked[key] for key in ("format", "teacher", "hyperspace", "distillation")})
     judged = distil_all(folder / "blocks", teacher, hyper, distillation)
     say("latencies of all blocks")
     lookup = _lookup(hyper, judged, tables[0])
     _check_limits(lookup, goal, distillation.seed)
-    log = ScoreLog(folder / "evolution.jsonl", asked)
+    log = ScoreLog(_log_path(folder, asked), asked)
     score = _scorer(lookup, goal, evolution.seed)
     with progress("evolution") as update:
 
@@ -120,6 +121,12 @@ def design_space(
 
 def _stages() -> range:
     return range(1, len(STAGES) + 1)
+
+
+def _log_path(folder: Path, asked: dict[str, Any]) -> Path:
+    """Another device or other limits have a log of their own, and share what was distilled."""
+    digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+    return folder / f"evolution-{digest[:8]}.jsonl"
 
 
 def _begin(path: Path, asked: dict[str, Any]) -> None:
