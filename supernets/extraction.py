@@ -53,10 +53,17 @@ def slice_weights(params: Mapping[str, Any], network: Network, stats: Stats | No
 
 
 def inherited(params: Mapping[str, Any], network: Network) -> Params:
-    """A network's own weights out of the supernet's, in the layout in which it is trained alone."""
-    depthwise = {f"{op.name}.kernel" for op in network if isinstance(op, Conv) and op.depthwise}
-    tensors = slice_weights(params, network)
-    return {name: jnp.array(v[:, :, 0] if name in depthwise else v) for name, v in tensors.items()}
+    """A network's own weights out of the supernet's, in the layout in which it is trained alone; steps included.
+
+    Kernels that have steps are those on their grid.
+    """
+    found = slice_weights(params, network)
+    for op in network:
+        if isinstance(op, Conv) and op.depthwise:
+            found[f"{op.name}.kernel"] = found[f"{op.name}.kernel"][:, :, 0]
+            if (scale := found.pop(f"{op.name}.kernel_scale", None)) is not None:
+                found[f"{op.name}.kernel_scale{op.kernel}"] = scale
+    return {name: jnp.array(value) for name, value in found.items()}
 
 
 def export_weights(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

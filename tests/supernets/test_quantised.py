@@ -16,7 +16,7 @@ from supernets import TrainConfig, train
 from supernets.calibrate import Calibrator
 from supernets.chain import forward, gradient, moments
 from supernets.errors import TrainingError
-from supernets.extraction import export_weights, slice_weights
+from supernets.extraction import export_weights, inherited, slice_weights
 from supernets.first_steps import with_steps
 from supernets.folding import folded
 from supernets.losses import cross_entropy
@@ -50,6 +50,19 @@ def runtime(model, images):
     from nas.onnx_eval import logits
 
     return logits(model.SerializeToString(), np.asarray(images).transpose(0, 3, 1, 2))
+
+
+def test_a_subnet_trained_alone_begins_with_all_its_steps(quantised, images):
+    """Those of depthwise filters too, whose names have the filter's size."""
+    for x in SPACE.sample(np.random.default_rng(3), 2):
+        network = SPACE.network(x)
+        own = inherited(quantised, network)
+        np.testing.assert_allclose(forward(own, network, images), forward(quantised, network, images), atol=1e-4)
+        wanted = slice_weights(quantised, network)
+        assert slice_weights(own, network).keys() == wanted.keys()
+        assert sum(name.endswith(".kernel_scale") for name in wanted) == sum(
+            name.endswith(".kernel") for name in wanted
+        )
 
 
 def test_files_compute_what_jax_computes(quantised, images):
