@@ -16,7 +16,7 @@ from nas.front import measure_networks
 from nas.onnx_eval import accuracy, logits
 from nas.precision.bisection import longest_prefix
 from nas.precision.sensitivity import ORDERS, Sensitivity, interactions, ordered, rounded_blocks
-from nas.quantize_run import Pictures, card_beside, exported_network, file_state, pictures_for, write_card
+from nas.quantize_run import Pictures, card_beside, exported_network, file_state, finite, pictures_for, write_card
 
 if TYPE_CHECKING:
     from latency_tables import Quantisation
@@ -123,7 +123,7 @@ def mix_file(
                 "key": row.key,
                 "precision": "int8" if row.name in sequence[:k] else "fp32",
                 "why": _why(row.name, sequence, k),
-                "hessian": found[row.name].hessian,
+                "hessian": finite(found[row.name].hessian),
                 "between": found[row.name].between,
                 "fp32_ms": row.fp32_ms,
                 "int8_ms": row.int8_ms,

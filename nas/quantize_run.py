@@ -96,7 +96,7 @@ def quantize_file(
         "int8": states[1],
         "same_class": accuracy(outputs[1], outputs[0].argmax(axis=1)),
         "conditions": device_fingerprint(device),
-        "operators": [asdict(row) | {"sqnr_db": _finite(row.sqnr_db), "alone": alone.get(row.name)} for row in rows],
+        "operators": [asdict(row) | {"sqnr_db": finite(row.sqnr_db), "alone": alone.get(row.name)} for row in rows],
     }
     write_json(out.with_suffix(".report.json"), document)
     if card is not None:
@@ -197,12 +197,12 @@ def _alone(path: Path, write: Any, network: "Network", pictures: Pictures, updat
             y = logits(write(Path(folder, "alone.onnx"), [op.name]), pictures.judged)
             noise = sqnr_db(float((exact**2).sum()), float(((y - exact) ** 2).sum()))
             change = accuracy(y, pictures.judged_labels) - base
-            found[op.name] = {"accuracy_change": change, "sqnr_db": _finite(noise)}
+            found[op.name] = {"accuracy_change": change, "sqnr_db": finite(noise)}
     return found
 
 
-def _finite(value: float) -> float | None:
-    """For JSON, which has no infinity."""
+def finite(value: float) -> float | None:
+    """For JSON, which has neither infinity nor what is no number."""
     return value if math.isfinite(value) else None
 
 

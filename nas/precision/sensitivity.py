@@ -28,7 +28,7 @@ class Sensitivity:
     """Of one operator; larger is worse.
 
     Attributes:
-        hessian: O_l, in units of the divergence from the fp32 network's answers.
+        hessian: O_l, in units of the divergence from the fp32 network's answers; not a number where not estimated.
         between: Sum of I_lj over the other operators, in the same units; None where it was not measured.
     """
 

@@ -40,8 +40,10 @@ def test_a_file_elsewhere_needs_pictures(nas, exported, tmp_path, pictures_file)
     assert (tmp_path / "small.onnx").is_file() and not (tmp_path / "small.json").exists()
 
 
-def test_mixed_precision_keeps_within_its_budget(nas, exported):
-    done = nas("quantize", exported, "--images", 40, "--budget", 99, "--slower-too", "--json")
+@pytest.mark.parametrize("order", ["random", pytest.param("augmented", marks=pytest.mark.slow)])
+def test_mixed_precision_keeps_within_its_budget(nas, exported, order):
+    """In any order; the Hessian of a network of depthwise filters takes a minute or two to compile."""
+    done = nas("quantize", exported, "--images", 40, "--budget", 99, "--order", order, "--slower-too", "--json")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document == json.loads(exported.with_name("knee.mixed.report.json").read_text())
@@ -49,10 +51,12 @@ def test_mixed_precision_keeps_within_its_budget(nas, exported):
     chosen = [row["name"] for row in rows if row["precision"] == "int8"]
     tried = document["validation_accuracy"]
     assert tried["by_operators"].get(str(len(chosen)), tried["fp32"]) >= 0.99 * tried["fp32"]
-    assert all(row["hessian"] >= 0 for row in rows) and any(row["between"] != 0 for row in rows)
-    # What was chosen is what is least sensitive, and it is what the file quantises.
-    cost = {row["name"]: row["hessian"] + max(0, row["between"]) for row in rows}
-    assert {name for name in cost if cost[name] <= max(map(cost.get, chosen))} == set(chosen)
+    if order == "augmented":  # what was chosen is what is least sensitive
+        assert all(row["hessian"] >= 0 for row in rows) and any(row["between"] != 0 for row in rows)
+        cost = {row["name"]: row["hessian"] + max(0, row["between"]) for row in rows}
+        assert {name for name in cost if cost[name] <= max(map(cost.get, chosen))} == set(chosen)
+    else:
+        assert all(row["hessian"] is None and row["between"] is None for row in rows)
     made = onnx.load(exported.with_name("knee.mixed.onnx"))
     weights = {c.name.removesuffix(".weight_quantized") for c in made.graph.initializer if "weight_quantized" in c.name}
     assert weights == {
