@@ -143,6 +143,9 @@ def _print_mixed(document: dict[str, Any]) -> None:
             for name in ("fp32", "int8", "mixed")
         ],
     )
+    ms = {name: document[name]["latency_ms"]["median"] for name in ("fp32", "mixed")}
+    if ms["mixed"] >= ms["fp32"]:
+        print("The mixed file is no faster than fp32 here: conversions cost what integers save. Ship fp32.")
 
 
 def _decibel(value: float | None) -> str:
