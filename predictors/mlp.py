@@ -46,10 +46,10 @@ class MLPRegressor:
 
     def fit(self, X: np.ndarray, y: np.ndarray) -> "MLPRegressor":
         """Learns from `X` `[n, d]` and `y` `[n]`."""
-        sizes = [X.shape[1], *[self.width] * self.depth, 1]
+        sizes = (X.shape[1], *[self.width] * self.depth, 1)
         keys = jax.random.split(jax.random.key(self.seed), self.members)
-        train = jax.jit(jax.vmap(partial(self._train, tuple(sizes)), in_axes=(0, None, None)))
-        self.layers_ = train(keys, jnp.asarray(X, jnp.float32), jnp.asarray(y, jnp.float32))
+        recipe = (sizes, self.steps, min(self.batch, len(y)), self.lr, self.weight_decay)
+        self.layers_ = _train_all(recipe, keys, jnp.asarray(X, jnp.float32), jnp.asarray(y, jnp.float32))
         return self
 
     def predict(self, X: np.ndarray) -> np.ndarray:
@@ -64,24 +64,32 @@ class MLPRegressor:
         predicted = jax.vmap(_predict, in_axes=(0, None))(self.layers_, jnp.asarray(X, jnp.float32))
         return np.asarray(predicted, dtype=np.float64)
 
-    def _train(self, sizes: tuple[int, ...], key: Array, X: Array, y: Array) -> Layers:
-        initial, order = jax.random.split(key)
-        layers = [
-            (jax.random.normal(k, (i, o)) * jnp.sqrt(2 / i), jnp.zeros(o))
-            for k, i, o in zip(jax.random.split(initial, len(sizes) - 1), sizes[:-1], sizes[1:], strict=True)
-        ]
-        layers[-1] = (layers[-1][0] * 0.1, jnp.full(1, y.mean()))
-        optimiser = optax.adamw(optax.cosine_decay_schedule(self.lr, self.steps), weight_decay=self.weight_decay)
 
-        def step(carry: tuple, key: Array) -> tuple[tuple, None]:
-            layers, state = carry
-            rows = jax.random.choice(key, len(y), (min(self.batch, len(y)),), replace=False)
-            gradient = jax.grad(lambda w: ((_predict(w, X[rows]) - y[rows]) ** 2).mean())(layers)
-            updates, state = optimiser.update(gradient, state, layers)
-            return (optax.apply_updates(layers, updates), state), None
+@partial(jax.jit, static_argnums=0)  # compiled once for all folds of a cross-validation that have as many rows
+def _train_all(recipe: tuple[tuple[int, ...], int, int, float, float], keys: Array, X: Array, y: Array) -> Layers:
+    return jax.vmap(partial(_train, *recipe), in_axes=(0, None, None))(keys, X, y)
 
-        (layers, _), _ = jax.lax.scan(step, (layers, optimiser.init(layers)), jax.random.split(order, self.steps))
-        return layers
+
+def _train(
+    sizes: tuple[int, ...], steps: int, batch: int, lr: float, weight_decay: float, key: Array, X: Array, y: Array
+) -> Layers:
+    initial, order = jax.random.split(key)
+    layers = [
+        (jax.random.normal(k, (i, o)) * jnp.sqrt(2 / i), jnp.zeros(o))
+        for k, i, o in zip(jax.random.split(initial, len(sizes) - 1), sizes[:-1], sizes[1:], strict=True)
+    ]
+    layers[-1] = (layers[-1][0] * 0.1, jnp.full(1, y.mean()))
+    optimiser = optax.adamw(optax.cosine_decay_schedule(lr, steps), weight_decay=weight_decay)
+
+    def step(carry: tuple, key: Array) -> tuple[tuple, None]:
+        layers, state = carry
+        rows = jax.random.choice(key, len(y), (batch,), replace=False)
+        gradient = jax.grad(lambda w: ((_predict(w, X[rows]) - y[rows]) ** 2).mean())(layers)
+        updates, state = optimiser.update(gradient, state, layers)
+        return (optax.apply_updates(layers, updates), state), None
+
+    (layers, _), _ = jax.lax.scan(step, (layers, optimiser.init(layers)), jax.random.split(order, steps))
+    return layers
 
 
 def _predict(layers: Layers, X: Array) -> Array:

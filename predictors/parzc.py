@@ -107,10 +107,9 @@ class ParZCRegressor:
         key, order = jax.random.split(jax.random.key(self.seed))
         batch = min(self.batch, len(y))
         steps = self.epochs * max(1, len(y) // batch)
-        optimiser = optax.adamw(optax.cosine_decay_schedule(self.lr, steps), weight_decay=self.weight_decay)
-        train = jax.jit(partial(_train, optimiser, steps, batch))
+        recipe = (steps, batch, self.lr, self.weight_decay)
         weights = _initial(key, X.shape[1], self.width, self.depth)
-        self.weights_ = train(weights, self._rows(X), jnp.asarray(target, jnp.float32), order)
+        self.weights_ = _train(recipe, weights, self._rows(X), jnp.asarray(target, jnp.float32), order)
         predicted = self._draws(X).mean(axis=0)
         self._slope = float(np.std(target) / (np.std(predicted) or 1.0))
         self._shift = float(predicted.mean())
@@ -136,7 +135,11 @@ class ParZCRegressor:
         ).astype(np.float64)
 
 
-def _train(optimiser: Any, steps: int, batch: int, weights: Weights, X: Array, y: Array, key: Array) -> Weights:
+@partial(jax.jit, static_argnums=0)
+def _train(recipe: tuple[int, int, float, float], weights: Weights, X: Array, y: Array, key: Array) -> Weights:
+    steps, batch, lr, weight_decay = recipe
+    optimiser = optax.adamw(optax.cosine_decay_schedule(lr, steps), weight_decay=weight_decay)
+
     def loss(weights: Weights, rows: Array, key: Array) -> Array:
         return -diff_kendall(_apply(weights, X[rows], key, drop=0.1), y[rows])
 

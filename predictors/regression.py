@@ -181,6 +181,8 @@ class FeatureRegression:
 
 
 def _one_thread() -> Any:
+    import scipy.linalg  # noqa: F401 (libraries must be there to be limited)
+    import sklearn.utils  # noqa: F401
     from threadpoolctl import threadpool_limits
 
     return threadpool_limits(1)

@@ -1,30 +1,42 @@
 """Accuracy predictors on published benchmarks: rank correlation on everything left out, and calibration.
 
-    python scripts/bench_predictors.py                       # default predictor: minutes
-    python scripts/bench_predictors.py --models all          # every model
+    python scripts/bench_predictors.py --quick               # a minute: 2 splits of the smallest tasks, nothing kept
+    python scripts/bench_predictors.py                       # every model and task: 25 minutes on 2 cores
+    python scripts/bench_predictors.py --tasks ofa_mbv3 --models default,gp
     python scripts/bench_predictors.py --nodes nodes.npz     # ParZC too, on node statistics made by --make-nodes
-    python scripts/bench_predictors.py --make-nodes nodes.npz              # of every NAS-Bench-201 architecture
-    python scripts/bench_predictors.py --make-nodes nodes.npz --inputs inputs.npz  # from bench_proxies.py --prepare
+    python scripts/bench_predictors.py --make-nodes nodes.npz --inputs inputs.npz --n 1500
+                                                             # inputs from bench_proxies.py --prepare; continues a file
 
-The last full result, with its conditions, is kept in benchmarks/predictors.json.
+Every split draws the labels at random and is judged on all other architectures. A row is kept in
+benchmarks/predictors.json as soon as it is there, with its conditions, and replaces the one before. The perceptrons,
+which take a minute a split, are judged on `--net-splits` splits.
 
-Every split draws the labels at random and is judged on all other architectures (at most `--test`).
+"nasbench201 of 2500" are the architectures whose zero-cost scores are published; "+ proxies" has the ranks of those
+published scores among the features, "+ 12 epochs" the accuracy after 12 of the 200 epochs.
 """
 
 import argparse
 import json
+import multiprocessing
+import os
+import platform
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-SHARED = ROOT.parent / "shared"
-PROXIES = ("epe_nas", "fisher", "grad_norm", "grasp", "jacov", "l2_norm", "nwot", "plain", "snip", "synflow", "zen")
+sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
+
+from predictor_tasks import SHARED, TASKS, make_nodes, node_tables, node_tasks  # noqa: E402
+
+from nas.files import write_json  # noqa: E402
+
 # (task, labels, model) -> the tau asked for
 ASKED = {
     ("nasbench201", 156, "default"): 0.75,
@@ -35,188 +47,127 @@ ASKED = {
     ("nasbench201 nodes", 156, "parzc"): 0.73,
 }
 RESULT = ROOT / "benchmarks" / "predictors.json"
-NODE_BATCH = 64
-Table = tuple[np.ndarray, np.ndarray]  # features [n, d] and accuracies [n]
+NETS = ("mlp", "deep_ensemble")  # slow to fit
+ON_NODES = ("parzc",)  # what these read is not the features of a table
+DEVICES = ("edgegpu_ms", "raspi4_ms", "pixel3_hwnb_ms", "1080ti_1_ms", "gold_6240_ms")
+QUICK = ["ofa_mbv3", "nasbench_macro", "search"]
+VOTERS = ("synflow", "jacov", "snip")
 
 
-def nasbench201(extra: str | None = None) -> Table:
-    """Encoding and statistics of all architectures; with `extra` the 2,500 that have published proxies or all
-    with the 12-epoch accuracy."""
-    import pandas as pd
-
-    from predictors.features import features
-    from search_spaces import get_space
-
-    space = get_space("nasbench201")
-    if extra == "proxies":
-        table = pd.read_parquet(SHARED / "bench" / "nasbench201_zero_cost.parquet")
-        X = np.array([space.parse(text) for text in table.arch_str])
-        scores = table[list(PROXIES)].to_numpy(dtype=np.float64)
-        ranked = np.argsort(np.argsort(scores, axis=0), axis=0) / len(scores)  # scales differ by orders of magnitude
-        return features(space, X, ranked), table.test_acc_200.to_numpy()
-    table = pd.read_parquet(SHARED / "bench" / "nasbench201.parquet")
-    X = np.array([space.parse(text) for text in table.arch_str])
-    early = table.c10_valid_12.to_numpy(dtype=np.float64)[:, None] if extra == "early" else None
-    return features(space, X, early), table.c10_test_200.to_numpy(dtype=np.float64)
-
-
-def ofa_mbv3() -> Table:
-    """Published ImageNet accuracies of OFA subnets."""
-    import pandas as pd
-
-    from predictors.features import features
-    from search_spaces import get_space
-
-    space = get_space("ofa_mbv3")
-    table = pd.read_parquet(SHARED / "bench" / "ofa_mbv3_imagenet.parquet")
-    rows = []
-    for row in table.to_dict("records"):
-        values = {"resolution": int(row["r"])}
-        for s in range(5):
-            values[f"stage{s + 1}.depth"] = depth = int(row[f"d{s}"])
-            for b in range(depth):
-                values[f"stage{s + 1}.block{b + 1}.kernel"] = int(row[f"ks{4 * s + b}"])
-                values[f"stage{s + 1}.block{b + 1}.expand"] = int(row[f"e{4 * s + b}"])
-        rows.append(space.encode(values))
-    return features(space, np.array(rows)), table.top1.to_numpy()
-
-
-def nasbench_macro() -> Table:
-    """Published CIFAR-10 accuracies."""
-    import pandas as pd
-
-    from predictors.features import features
-    from search_spaces import get_space
-
-    space = get_space("nasbench_macro")
-    table = pd.read_parquet(SHARED / "bench" / "nasbench_macro.parquet")
-    return features(space, np.array([space.parse(text) for text in table.arch])), table.mean_acc.to_numpy()
-
-
-# From a task to its table and the numbers of labels.
-TASKS: dict[str, tuple[Callable[[], Table], tuple[int, ...]]] = {
-    "nasbench201": (nasbench201, (78, 156, 1000)),
-    "nasbench201 + proxies": (lambda: nasbench201("proxies"), (78, 156, 1000)),
-    "nasbench201 + 12 epochs": (lambda: nasbench201("early"), (78, 156)),
-    "ofa_mbv3": (ofa_mbv3, (100, 1000)),
-    "nasbench_macro": (nasbench_macro, (100, 1000)),
-}
-
-
-def make_nodes(path: Path, inputs: Path, n: int | None) -> None:
-    """Computes node statistics of NAS-Bench-201's architectures, for ParZC, on the images of bench_proxies.py."""
-    from predictors.zero_cost import ZeroCost, node_names
-    from search_spaces import get_space
-
-    with np.load(inputs, allow_pickle=False) as file:
-        archs, images, labels = file["every_arch"][:n], file["images"].astype(np.float32), file["labels"]
-    judge = ZeroCost(("snip", "synflow"), images, labels, batch=NODE_BATCH)
-    space = get_space("nasbench201")
-    networks = [space.network(space.parse(str(text))) for text in archs]
-    start = time.perf_counter()
-
-    def report(done: int, total: int) -> None:
-        seconds = time.perf_counter() - start
-        print(f"{done} of {total}, {seconds:.0f} s", file=sys.stderr, flush=True)
-
-    statistics = judge.nodes(networks, node_names(space), report).astype(np.float32)
-    np.savez_compressed(path, nodes=statistics, archs=archs)
-
-
-def nodes_table(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Node statistics `[n, nodes, k]` and the accuracies of their architectures."""
-    import pandas as pd
-
-    table = pd.read_parquet(SHARED / "bench" / "nasbench201.parquet", columns=["arch_str", "c10_test_200"])
-    accuracy = table.set_index("arch_str").c10_test_200
+@lru_cache(maxsize=1)
+def table(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Features and accuracies of a file."""
     with np.load(path, allow_pickle=False) as file:
-        return file["nodes"].astype(np.float64), accuracy.loc[list(file["archs"])].to_numpy(dtype=np.float64)
+        return file["X"], file["y"]
 
 
-def judge(table: Table, labels: int, model: str, splits: int, test: int) -> dict[str, Any]:
-    """Mean and standard deviation over splits."""
+def judge(path: Path, labels: int, model: str, seed: int) -> dict[str, float]:
+    """One split: fitted on `labels` random rows, judged on all others."""
     from predictors.regression import FeatureRegression, rank_correlation, regret
 
-    X, y = table
-    rows = []
-    for seed in range(splits):
-        order = np.random.default_rng(seed).permutation(len(y))
-        fit, rest = order[:labels], order[labels : labels + test]
-        start = time.process_time()
-        if model == "parzc":
-            from predictors.parzc import ParZCRegressor
-
-            predictor: Any = ParZCRegressor(seed=seed).fit(X[fit], y[fit])
-            covered = float("nan")
-        else:
-            predictor = FeatureRegression(model, seed=seed).fit(X[fit], y[fit])
-            ends = predictor.predict_interval(X[rest])
-            covered = float(np.mean((y[rest] >= ends[:, 0]) & (y[rest] <= ends[:, 1])))
-        predicted = predictor.predict(X[rest])
-        tau = rank_correlation("kendall", predicted, y[rest])
-        rho = rank_correlation("spearman", predicted, y[rest])
-        rmse = float(np.sqrt(np.mean((predicted - y[rest]) ** 2)))
-        rows.append((tau, rho, rmse, regret(y[rest], predicted)[10], covered, time.process_time() - start))
-    mean, deviation = np.mean(rows, axis=0), np.std(rows, axis=0)
-    names = ("kendall_tau", "spearman", "rmse", "top10_regret", "coverage90", "cpu_seconds")
-    return {**{n: float(m) for n, m in zip(names, mean, strict=True)}, "kendall_tau_sd": float(deviation[0])}
+    X, y = table(path)
+    order = np.random.default_rng(seed).permutation(len(y))
+    fit, rest = order[:labels], order[labels:]
+    start = time.process_time()
+    predictor = FeatureRegression(model, seed=seed).fit(X[fit], y[fit])
+    seconds = time.process_time() - start
+    predicted, ends = predictor.predict(X[rest]), predictor.predict_interval(X[rest])
+    return {
+        "kendall_tau": rank_correlation("kendall", predicted, y[rest]),
+        "spearman": rank_correlation("spearman", predicted, y[rest]),
+        "rmse": float(np.sqrt(np.mean((predicted - y[rest]) ** 2))),
+        "top10_regret": regret(y[rest], predicted)[10],
+        "coverage90": float(np.mean((y[rest] >= ends[:, 0]) & (y[rest] <= ends[:, 1]))),
+        "fit_cpu_seconds": seconds,
+    }
 
 
-def trainings_saved(splits: int, device: str = "edgegpu_ms", trained: tuple[int, ...] = (5, 10, 20, 50, 100, 200, 500)):  # type: ignore[no-untyped-def]
-    """Hypervolume of the front that proxies choose without training, against training at random.
+def search_without_training(device: str, orders: int) -> dict[str, Any]:
+    """The front that proxies choose without training, against training architectures at random.
 
-    Over the 2,500 architectures with published proxies, latency as measured on the device: the
-    front of (latency, vote) is handed over; its true accuracies give its hypervolume, as a share of
-    the exact front's. Random search trains n of them and hands over the front of what it trained.
+    Over the architectures with published scores, latency as published for the device: the front of (latency, vote)
+    is handed over. Its true accuracies give its hypervolume as a share of the exact front's, and its regret (see
+    `nas.truth.Truth`). Random search trains one architecture after the other and hands over the front of those.
     """
     import pandas as pd
 
-    from nas.pareto import hypervolume, pareto_front
+    from nas.pareto import pareto_front
+    from nas.truth import Truth
     from predictors.zero_cost.measures import vote
+    from search_spaces import get_space
 
+    space = get_space("nasbench201")
     scores = pd.read_parquet(SHARED / "bench" / "nasbench201_zero_cost.parquet")
-    latency = pd.read_parquet(SHARED / "bench" / "nasbench201.parquet", columns=["arch_str", device])
-    table = scores.merge(latency, on="arch_str")
-    Y = np.stack([table[device], 100 - table.test_acc_200], axis=1)
-    reference = np.quantile(Y, 0.99, axis=0)
-    exact = hypervolume(Y, reference)
-    voted = vote([table[name].to_numpy() for name in ("synflow", "jacov", "snip")])
+    table = scores.merge(pd.read_parquet(SHARED / "bench" / "nasbench201.parquet"), on="arch_str")
+    X = np.array([space.parse(text) for text in table.arch_str])
+    errors = 100 - table.test_acc_200.to_numpy()
+    truth = Truth(space, X, np.stack([errors, table[device]], axis=1), errors, device)
+    voted = vote([table[name].to_numpy() for name in VOTERS])
     chosen = pareto_front(np.stack([table[device], -voted], axis=1))
-    share = hypervolume(Y[chosen], reference) / exact
-    random = {
-        n: float(
-            np.mean(
-                [
-                    hypervolume(Y[np.random.default_rng([seed, n]).permutation(len(Y))[:n]], reference) / exact
-                    for seed in range(splits)
-                ]
-            )
-        )
-        for n in trained
-    }
-    saved = float(np.interp(share, list(random.values()), list(random)))
+    share = float(truth.curve(truth.Y[chosen])[-1])
+    rng = np.random.default_rng(0)
+    curves = np.mean([truth.curve(truth.Y[rng.permutation(len(X))]) for _ in range(orders)], axis=0)
     return {
-        "architectures": len(Y),
-        "device": device,
-        "zero_cost_share": float(share),
+        "architectures": len(X),
         "front_size": len(chosen),
-        "random_share": random,
-        "trainings_saved": saved,
+        "hypervolume": share,
+        "regret": truth.regret(X[chosen]),
+        "random_hypervolume": {str(n): float(curves[n - 1]) for n in (len(chosen), 20, 50, 100, 200, 500, 1000)},
+        "random_regret_same_number": float(
+            np.mean([truth.regret(rng.permutation(X)[: len(chosen)]) for _ in range(20)])
+        ),
+        "random_trainings_to_equal": int(np.argmax(curves >= share)) + 1,
+        "orders": orders,
     }
+
+
+def judged(task: str, path: Path, labels: int, model: str, splits: int, pool: ProcessPoolExecutor) -> dict[str, Any]:
+    """The row of a table: means over splits."""
+    found = list(pool.map(partial(judge, path, labels, model), range(splits)))
+    return {
+        "task": task,
+        "labels": labels,
+        "model": model,
+        "splits": splits,
+        "judged_on": len(table(path)[1]) - labels,
+        "asked": ASKED.get((task, labels, model)),
+        **{name: float(np.mean([f[name] for f in found])) for name in found[0]},
+        "kendall_tau_sd": float(np.std([f["kendall_tau"] for f in found])),
+    }
+
+
+def keep(part: str, entries: dict[str, Any], processes: int) -> None:
+    """Adds entries to a part of the result on disk, each with the conditions it was measured under."""
+    conditions = {"machine": platform.machine(), "cores": os.cpu_count(), "processes": processes}
+    kept = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    kept[part] = kept.get(part, {}) | {name: {**entry, "conditions": conditions} for name, entry in entries.items()}
+    write_json(RESULT, kept)
+
+
+def training_free_tau(path: Path) -> dict[str, Any]:
+    """Kendall's tau of ParZC's training-free scores."""
+    from predictors.parzc import training_free
+    from predictors.regression import rank_correlation
+
+    nodes, _, y = node_tables(path)
+    return {"kendall_tau": rank_correlation("kendall", training_free(nodes), y), "judged_on": len(y)}
 
 
 def main() -> None:
     """Runs the benchmark."""
+    from predictors.models import MODELS
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="2 splits of the smaller tasks")
+    parser.add_argument("--quick", action="store_true", help="2 splits of the smallest tasks, no perceptrons")
     parser.add_argument("--splits", type=int, default=10)
-    parser.add_argument("--test", type=int, default=20_000, help="judged on at most so many architectures")
-    parser.add_argument("--models", default="default", help="names joined by commas, or all")
-    parser.add_argument("--tasks", help="names joined by commas; all by default")
+    parser.add_argument("--net-splits", type=int, default=2, help="of the perceptrons")
+    parser.add_argument("--models", help="names joined by commas; all by default")
+    parser.add_argument("--tasks", help="names joined by commas, search for the last part; all by default")
     parser.add_argument("--nodes", type=Path, help="node statistics, for ParZC")
     parser.add_argument("--make-nodes", type=Path, metavar="FILE", help="compute node statistics and stop")
     parser.add_argument("--inputs", type=Path, help="what bench_proxies.py --prepare wrote, for --make-nodes")
     parser.add_argument("--n", type=int, help="architectures for --make-nodes; all by default")
+    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if options.make_nodes:
@@ -224,54 +175,70 @@ def main() -> None:
             parser.error("--make-nodes needs --inputs FILE; `bench_proxies.py --prepare FILE` writes it.")
         make_nodes(options.make_nodes, options.inputs, options.n)
         return
-    from predictors.models import MODELS
+    every = TASKS | (node_tasks(options.nodes) if options.nodes else {})
+    chosen = options.tasks.split(",") if options.tasks else QUICK if options.quick else [*every, "search"]
+    models = options.models.split(",") if options.models else [name for name in MODELS if name not in ON_NODES]
+    if unknown := {*chosen} - {*every, "search"} | {*models} - {*MODELS}:
+        parser.error(
+            f"{', '.join(sorted(unknown))}: unknown; tasks: {', '.join(every)}, search; models: {', '.join(MODELS)}."
+        )
+    stream = sys.stderr if options.json else sys.stdout
+    document: dict[str, Any] = {"benchmark": "predictors", "rows": {}, "search": {}}
 
-    splits = 2 if options.quick else options.splits
-    models = list(MODELS) if options.models == "all" else options.models.split(",")
-    tasks = options.tasks.split(",") if options.tasks else list(TASKS)
-    rows: list[dict[str, Any]] = []
+    def add(part: str, name: str, entry: dict[str, Any], text: str) -> None:
+        document[part][name] = entry
+        print(text, file=stream, flush=True)
+        if not options.quick:
+            keep(part, {name: entry}, options.processes)
 
-    def add(task: str, labels: int, model: str, table: Table) -> None:
-        row = {"task": task, "labels": labels, "model": model, **judge(table, labels, model, splits, options.test)}
-        row["asked"] = ASKED.get((task, labels, model))
-        rows.append(row)
-        print_row(row, file=sys.stderr if options.json else sys.stdout)
-
-    for task in tasks:
-        make, budgets = TASKS[task]
-        table = make()
-        for labels in budgets[:1] if options.quick else budgets:
-            for model in models:
-                add(task, labels, model, table)
+    # JAX must not run before a fork, nor in one
+    spawn = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(options.processes, spawn) as pool:
+        for task in (name for name in chosen if name != "search"):
+            make, budgets, own = every[task]
+            X, y = make()
+            path = Path(folder) / f"{len(document['rows'])}.npz"
+            np.savez(path, X=X, y=y)
+            for labels in budgets[: 1 if options.quick else None]:
+                for model in own or [name for name in models if not (options.quick and name in NETS)]:
+                    splits = 2 if options.quick else options.net_splits if model in NETS else options.splits
+                    row = judged(task, path, labels, model, splits, pool)
+                    add("rows", f"{task}, {labels} labels, {model}", row, row_text(row))
     if options.nodes:
-        from predictors.parzc import scale_nodes, training_free
-        from predictors.regression import rank_correlation
-
-        nodes, y = nodes_table(options.nodes)
-        free = rank_correlation("kendall", training_free(nodes), y)
-        print(f"ParZC, training-free: tau {free:.3f} on {len(y)}", file=sys.stderr if options.json else sys.stdout)
-        for labels in (78, 156):
-            add("nasbench201 nodes", labels, "parzc", (scale_nodes(nodes), y))
-    saved = trainings_saved(max(splits, 20))
+        free = training_free_tau(options.nodes)
+        add(
+            "rows",
+            "nasbench201 nodes, ParZC training-free",
+            free,
+            f"ParZC, training-free: tau {free['kendall_tau']:.3f}",
+        )
+    if "search" in chosen:
+        for device in DEVICES[: 1 if options.quick else None]:
+            found = search_without_training(device, 20 if options.quick else 200)
+            add("search", device, found, search_text(device, found))
     if options.json:
-        print(json.dumps({"benchmark": "predictors", "splits": splits, "rows": rows, "search": saved}, indent=2))
-        return
-    print(
-        f"zero-cost search, {saved['architectures']} architectures, {saved['device']}: "
-        f"{saved['zero_cost_share']:.3f} of the exact hypervolume with {saved['front_size']} networks, none trained; "
-        f"random search needs {saved['trainings_saved']:.0f} trainings for that"
+        print(json.dumps(document, indent=2))
+
+
+def row_text(row: dict[str, Any]) -> str:
+    """One result for a person."""
+    asked = f" (asked {row['asked']:.2f})" if row["asked"] else ""
+    return (
+        f"{row['task']:30s} {row['labels']:5d} labels {row['model']:13s} tau {row['kendall_tau']:.3f} "
+        f"+- {row['kendall_tau_sd']:.3f}{asked}, spearman {row['spearman']:.3f}, rmse {row['rmse']:.3f}, "
+        f"top-10 regret {row['top10_regret']:.3f}, 90 % covers {row['coverage90']:.3f}, "
+        f"{row['fit_cpu_seconds']:.1f} CPU s"
     )
 
 
-def print_row(row: dict[str, Any], file: Any) -> None:
-    """One result for a person."""
-    asked = f" (asked {row['asked']:.2f})" if row["asked"] else ""
-    print(
-        f"{row['task']:24s} {row['labels']:5d} labels {row['model']:13s} tau {row['kendall_tau']:.3f} "
-        f"+- {row['kendall_tau_sd']:.3f}{asked}, spearman {row['spearman']:.3f}, rmse {row['rmse']:.3f}, "
-        f"top-10 regret {row['top10_regret']:.3f}, 90 % covers {row['coverage90']:.3f}, {row['cpu_seconds']:.1f} CPU s",
-        file=file,
-        flush=True,
+def search_text(device: str, found: dict[str, Any]) -> str:
+    """The same for the search without training."""
+    n = found["front_size"]
+    return (
+        f"{device}: {n} networks chosen without training have {found['hypervolume']:.3f} of the exact hypervolume, "
+        f"regret {found['regret']:.2f} %; {n} trained at random {found['random_hypervolume'][str(n)]:.3f}, "
+        f"{found['random_regret_same_number']:.2f} %; random search needs {found['random_trainings_to_equal']} "
+        f"trainings of {found['architectures']} to equal it"
     )
 
 

@@ -1,12 +1,13 @@
 """Accuracy regression: one contract for every model, calibration, files, and ParZC."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import kendalltau
 
 from predictors.features import STATISTICS, features, network_statistics
 from predictors.mlp import MLPRegressor
-from predictors.models import MODELS
+from predictors.models import MODELS, Flat, Mean
 from predictors.parzc import ParZCRegressor, diff_kendall, scale_nodes, training_free
 from predictors.regression import FeatureRegression, NormalScores
 from search_spaces import get_space
@@ -21,7 +22,7 @@ def table():
     return X, y
 
 
-@pytest.mark.parametrize("name", [n for n in MODELS if n not in ("mlp", "deep_ensemble")])
+@pytest.mark.parametrize("name", [n for n in MODELS if n not in ("mlp", "deep_ensemble", "parzc")])
 def test_every_model_ranks_and_covers(name, table):
     X, y = table
     model = FeatureRegression(name).fit(X[:120], y[:120])
@@ -33,6 +34,45 @@ def test_every_model_ranks_and_covers(name, table):
     report = model.report_
     assert report.n == 120 and report.rmse > 0 and 0.5 < report.kendall_tau < report.spearman <= 1
     assert report.regret[1] >= report.regret[10] >= 0
+
+
+def test_mean_weighs_its_models(table):
+    X, y = table
+
+    class Constant:
+        def __init__(self, value):
+            self.value = value
+
+        def fit(self, X, y):
+            return self
+
+        def predict(self, X):
+            return np.full(len(X), self.value)
+
+    models = [Flat(lambda: Constant(3.0)), Flat(lambda: Constant(9.0))]
+    assert (Mean(*models).fit(X, y).predict(X) == 6).all()
+    assert (Mean(*models, weights=(2, 1)).fit(X, y).predict(X) == 5).all()
+
+
+def test_accuracies_of_twelve_epochs_tell_those_of_two_hundred(shared_bench):
+    space = get_space("nasbench201")
+    table = pd.read_parquet(shared_bench / "nasbench201.parquet").sample(400, random_state=0)
+    X = np.array([space.parse(text) for text in table.arch_str])
+    y, early = table.c10_test_200.to_numpy(float), table.c10_valid_12.to_numpy(float)[:, None]
+    taus = []
+    for extra in (None, early):
+        F = features(space, X, extra)
+        taus.append(kendalltau(FeatureRegression("gp").fit(F[:78], y[:78]).predict(F[78:]), y[78:]).statistic)
+    assert taus[1] > taus[0] + 0.02
+
+
+@pytest.mark.slow
+def test_parzc_is_a_model_with_intervals(table):
+    X, y = table
+    model = FeatureRegression("parzc").fit(X[:120], y[:120])
+    predicted, ends = model.predict(X[120:]), model.predict_interval(X[120:])
+    assert kendalltau(predicted, y[120:]).statistic > 0.5
+    assert 0.8 < np.mean((y[120:] >= ends[:, 0]) & (y[120:] <= ends[:, 1])) < 0.98
 
 
 def test_ensemble_of_perceptrons(table):
