@@ -31,16 +31,21 @@ def product(op: Conv | Linear, kernel: Array, x: Array) -> Array:
         return depthwise(x, [kernel[:, :, 0]], jnp.int32(0), op.stride)
     if op.kernel == 1 and op.groups == 1:
         return pointwise(x[:, :: op.stride, :: op.stride], kernel[0, 0])
-    if op.groups == 1 and jax.default_backend() != "cpu":
-        return from_patches(x, kernel, op.stride)
     return convolution(x, kernel, stride=op.stride, groups=op.groups)
+
+
+def product_of_own(op: Conv | Linear, kernel: Array, x: Array) -> Array:
+    """The same product in another form: for gradients, and where every lane has a kernel of its own.
+
+    On a GPU a matrix product of patches, which needs no choice of an algorithm and is no grouped convolution.
+    """
+    if isinstance(op, Conv) and op.kernel > 1 and op.groups == 1 and jax.default_backend() != "cpu":
+        return from_patches(x, kernel, op.stride)
+    return product(op, kernel, x)
 
 
 def from_patches(x: Array, kernel: Array, stride: int) -> Array:
     """Convolution as one matrix product over patches, padding k // 2.
-
-    On a GPU it needs no choice of an algorithm, which takes longer than a thousand networks, and with a kernel for
-    every lane it is a batched product and no grouped convolution.
 
     Args:
         x: Maps `[n, h, w, c]`.

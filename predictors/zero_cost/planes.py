@@ -60,21 +60,30 @@ class Plane:
             both = jax.tree.map(jnp.add, old, new)
         return jax.tree.map(lambda a, b: jnp.where(first.reshape(-1, *(1,) * (a.ndim - 1)), a, b), new, both)
 
-    def pool(self, size: int, shape: Shape, count: int | None = None) -> tuple[jax.ShapeDtypeStruct, ...]:
-        """Arrays that hold `size` maps of a shape; `count` of them, as many as the image's by default.
+    def pool(self, size: int, shape: Shape, count: int | None = None) -> Any:
+        """Arrays that hold `size` bundles of a shape; of `count` maps, as many as the image's by default.
 
         A map is a flat row: a pool with the axes of a map would be copied whole wherever the compiler
-        likes another order of them.
+        likes another order of them. The maps of a bundle lie in one array, for one access where each of
+        its own would cost as many.
         """
-        maps = jax.ShapeDtypeStruct((size, len(self.image[0]) * int(np.prod(shape))), jnp.float32)
+        flat = len(self.image[0]) * int(np.prod(shape))
         if self.how is None:
-            return maps, jax.ShapeDtypeStruct((size,), jnp.float32)
-        return (maps,) * (len(self.image) if count is None else count)
+            return jax.ShapeDtypeStruct((size, flat), jnp.float32), jax.ShapeDtypeStruct((size,), jnp.float32)
+        return jax.ShapeDtypeStruct((size, len(self.image) if count is None else count, flat), jnp.float32)
 
     def maps(self, rows: Any, shape: Shape) -> Any:
         """Rows of pools as bundles of maps `[lanes, n, h, w, c]`."""
         size = (len(self.image[0]), shape[1], shape[2], shape[0])
-        return jax.tree.map(lambda row: row.reshape(len(row), *size) if row.ndim > 1 else row, rows)
+        if self.how is None:
+            return rows[0].reshape(len(rows[0]), *size), rows[1]
+        return tuple(rows[:, i].reshape(len(rows), *size) for i in range(rows.shape[1]))
+
+    def rows(self, maps: Any) -> Any:
+        """Bundles of maps `[lanes, ...]` as rows of pools; the reverse of `maps`."""
+        if self.how is None:
+            return maps[0].reshape(len(maps[0]), -1), maps[1]
+        return jnp.stack([part.reshape(len(part), -1) for part in maps], axis=1)
 
 
 def planes_for(needed: set[str], images: tuple[Array, ...], labels: Array, initial: Initial, seed: int) -> list[Plane]:

@@ -6,30 +6,31 @@ call updates in place.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from itertools import chain, islice
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from predictors.zero_cost.lockstep import Call, Plan, lower, plan
+from predictors.zero_cost.lockstep import Call, Plan, Step, lower, plan
 from predictors.zero_cost.machine import input_shapes
 from predictors.zero_cost.planes import Plane
 from predictors.zero_cost.programs import Sums
 from predictors.zero_cost.scaled import NOTHING
 from predictors.zero_cost.weights import kernel_shape
-from search_spaces import Network, Operator
+from search_spaces import Conv, Network, Operator
 from search_spaces.operators import Shape
 
 Array = jax.Array
 State = dict[str, Any]  # pools and tables by plane, kind and shape
 _TABLE = "//"  # in the keys of tables of results
-_OPTIONS: dict[str, Any] = {"xla_gpu_autotune_level": 0}  # choosing algorithms takes longer than a thousand networks
-_SHARE, _HOST_MEMORY = 0.5, 4e9  # of the device's memory for the pools; bytes where it does not say
+# Choosing algorithms takes long; it pays for convolutions on the way forward: cuDNN guesses one 30 times slower there.
+_GUESSED: dict[str, Any] = {"xla_gpu_autotune_level": 0}
+_CHOSEN: dict[str, Any] = {"xla_gpu_autotune_level": 4, "xla_gpu_enable_triton_gemm": False}
+_SHARE, _HOST_MEMORY = 0.7, 4e9  # of the device's memory for the pools; bytes where it does not say
 _PROBE = 8  # networks
 _AHEAD, _ROOM = 16, 1.05  # chunks that decide the sizes of the pools, with some room for those after them
 
@@ -60,12 +61,10 @@ class Population:
         together = self._together or _fitting(self.planes, plan(steps[:_PROBE], (4, 4), image), len(steps[:_PROBE]))
         together = min(together, len(steps))
         lanes = max(1, together // 4), max(1, together // 2)
-        chunks = (steps[start : start + together] for start in range(0, len(steps), together))
-        plans = (plan(chunk, lanes, image) for chunk in chunks)
-        first = list(islice(plans, _AHEAD))
-        state = self._reserve(first, together, {})
+        chunks = [steps[start : start + together] for start in range(0, len(steps), together)]
+        state = self._reserve([plan(chunk, lanes, image) for chunk in chunks[:_AHEAD]], together, {})
         waiting: tuple[Plan, State] | None = None
-        for one in chain(first, plans):
+        for one in self._plans(chunks, lanes, image):
             if not self._holds([one], together):
                 state = self._reserve([one], together, state)
             self._prepare(one)
@@ -75,6 +74,16 @@ class Population:
             waiting = one, results
         if waiting is not None:
             yield _entries(self.planes, *waiting)
+
+    def _plans(self, chunks: Iterable[list[list[Step]]], lanes: tuple[int, int], image: Shape) -> Iterator[Plan]:
+        """Plans that the pools hold: a chunk that is too large for them is halved, as far as it goes."""
+        for chunk in chunks:
+            one = plan(chunk, lanes, image)
+            if len(chunk) == 1 or self._holds([one], len(chunk)):
+                yield one
+            else:
+                middle = len(chunk) // 2
+                yield from self._plans((chunk[:middle], chunk[middle:]), lanes, image)
 
     def _holds(self, plans: Sequence[Plan], together: int) -> bool:
         needed = _specs(self.planes, plans, together)
@@ -90,9 +99,8 @@ class Population:
         state = {key: jax.tree.map(_zeros, spec) for key, spec in self._specs.items()}
         for plane in self.planes:
             key = _key(plane, _maps(plane), plans[0].image)
-            state[key] = tuple(
-                pool.at[0].set(part.reshape(pool.shape[1:])) for pool, part in zip(state[key], plane.image, strict=True)
-            )
+            image = plane.rows(tuple(part[None] for part in plane.image))
+            state[key] = jax.tree.map(lambda pool, row: pool.at[0].set(row[0]), state[key], image)
         return state
 
     def _prepare(self, one: Plan) -> None:
@@ -129,7 +137,7 @@ class Population:
         for plane in self.planes:
             if plane.how is not None and plane.how.jacobian:
                 image = _key(plane, "cotangents", one.image)
-                results[f"{plane.name}/image"] = _take(plane, one.image, state[image][-1], one.images)
+                results[f"{plane.name}/image"] = _take(plane, one.image, state[image], one.images)
         return results
 
     def _call(self, way: str, call: Call, index: np.ndarray, state: State) -> None:
@@ -207,7 +215,8 @@ def _compile(planes: Sequence[Plane], specs: State, way: str, op: Operator, lane
     lowered = jax.jit(partial(function, tuple(planes), op), donate_argnums=0).lower(
         {key: specs[key] for key in keys}, ((kernel, bias),) * len(planes), index
     )
-    return lowered.compile(_OPTIONS if jax.default_backend() == "gpu" else None), keys
+    options = _CHOSEN if way == "forward" and isinstance(op, Conv) and op.kernel > 1 else _GUESSED
+    return lowered.compile(options if jax.default_backend() == "gpu" else None), keys
 
 
 def _touched(planes: Sequence[Plane], way: str, op: Operator) -> list[str]:
@@ -234,13 +243,13 @@ def _gather(plane: Plane, pools: Any, slots: Array, shape: Shape) -> Any:
     return plane.maps(jax.tree.map(rows, pools), shape)
 
 
-def _scatter(pools: Any, slots: Array, maps: Any) -> Any:
+def _scatter(plane: Plane, pools: Any, slots: Array, maps: Any) -> Any:
     """Writes the maps of every lane; one that belongs nowhere is dropped."""
+    return jax.tree.map(lambda pool, new: _written(pool, slots, new), pools, plane.rows(maps))
 
-    def written(pool: Array, new: Array) -> Array:
-        return pool.at[slots].set(new.reshape(len(new), *pool.shape[1:]), mode="drop", unique_indices=True)
 
-    return jax.tree.map(written, pools, maps)
+def _written(table: Array, rows: Array, new: Array) -> Array:
+    return table.at[rows].set(new, mode="drop", unique_indices=True)
 
 
 def _forward(planes: Sequence[Plane], op: Operator, state: State, kernels: Any, index: Array) -> State:
@@ -255,18 +264,18 @@ def _forward(planes: Sequence[Plane], op: Operator, state: State, kernels: Any, 
         result = jax.vmap(partial(plane.forward, op, kernel, bias))(ins)
         out = result if plane.how is None else result.out
         key = _key(plane, _maps(plane), op.out_shape)
-        state[key] = _scatter(state[key], slots[k], out)
+        state[key] = _scatter(plane, state[key], slots[k], out)
         if plane.how is None:
             continue
         if result.products and plane.end is not None:
             key = _key(plane, "products", op.out_shape)
-            state[key] = _scatter(state[key], product, result.products)
+            state[key] = _scatter(plane, state[key], product, result.products)
         if result.code is not None:
             key, times = f"{plane.name}{_TABLE}code", weight[:, None, None].astype(jnp.float32)
             state[key] = state[key].at[network].add(times * result.code, mode="drop", unique_indices=True)
         if result.variance is not None:
             key = f"{plane.name}{_TABLE}variances"
-            state[key] = _scatter(state[key], row, result.variance)
+            state[key] = _written(state[key], row, result.variance)
     return state
 
 
@@ -279,18 +288,18 @@ def _backward(planes: Sequence[Plane], op: Operator, state: State, kernels: Any,
         ins = tuple(
             _gather(plane, state[_key(plane, "kept", shape)], index[j], shape) for j, shape in enumerate(shapes)
         )
-        made = state.get(_key(plane, "products", op.out_shape), ()) if kernel_shape(op) else ()
-        products = _gather(plane, made, product, op.out_shape)
+        made = state.get(_key(plane, "products", op.out_shape)) if kernel_shape(op) else None
+        products = () if made is None else _gather(plane, made, product, op.out_shape)
         cotangents = _gather(plane, state[_key(plane, "cotangents", op.out_shape)], end, op.out_shape)
         inputs, sums = jax.vmap(partial(plane.backward, op, kernel, bias))(ins, products, cotangents)
         inputs += (cotangents,) * (k - len(inputs))
         for j, (shape, new) in enumerate(zip(shapes, inputs, strict=True)):
             key, slots, first = _key(plane, "cotangents", shape), index[k + 3 + j], index[2 * k + 3 + j] > 0
             sums_there = plane.added(_gather(plane, state[key], slots, shape), new, first)
-            state[key] = _scatter(state[key], slots, sums_there)
+            state[key] = _scatter(plane, state[key], slots, sums_there)
         if sums is not None:
             key = f"{plane.name}{_TABLE}{'flows' if plane.how is None else 'sums'}"
-            state[key] = _scatter(state[key], row, sums if plane.how is None else jnp.stack(sums, axis=-1))
+            state[key] = _written(state[key], row, sums if plane.how is None else jnp.stack(sums, axis=-1))
     return state
 
 
@@ -298,7 +307,7 @@ def _backward(planes: Sequence[Plane], op: Operator, state: State, kernels: Any,
 def _start(plane: Plane, shape: Shape, maps: Any, cotangents: Any, results: Array, ends: Array) -> Any:
     """Writes the cotangents of the networks' results."""
     assert plane.end is not None
-    return _scatter(cotangents, ends, jax.vmap(plane.end)(_gather(plane, maps, results, shape)))
+    return _scatter(plane, cotangents, ends, jax.vmap(plane.end)(_gather(plane, maps, results, shape)))
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -309,7 +318,7 @@ def _last(plane: Plane, shape: Shape, maps: Any, slot: Array) -> Array:
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _take(plane: Plane, shape: Shape, pool: Array, slots: Array) -> Array:
-    return plane.maps(pool.at[slots].get(mode="fill", fill_value=jnp.nan), shape)
+    return plane.maps(pool.at[slots, -1:].get(mode="fill", fill_value=jnp.nan), shape)[0]
 
 
 def _spec(shape: tuple[int, ...]) -> jax.ShapeDtypeStruct:

@@ -9,6 +9,7 @@ y = K x and the tangent dK = K, dy = K dx + y, and no convolution is needed for 
 and sum of theta * (H g) is the inner product of g and H theta, which comes out of the same pass.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
@@ -16,7 +17,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from predictors.zero_cost.layers import CODES, adds_last, before_norm, product, tail
+from predictors.zero_cost.layers import CODES, adds_last, before_norm, product, product_of_own, tail
 from search_spaces import Conv, Linear, Operator
 
 Array = jax.Array
@@ -159,22 +160,24 @@ def backward(
     x = ins[0]
 
     def to_input(cotangent: Array) -> Array:
-        return jax.vjp(lambda x: product(op, kernel, x), x[0])[1](cotangent)[0]
+        like = jnp.zeros((len(cotangent), *x[0].shape[1:]))
+        return jax.vjp(lambda x: product_of_own(op, kernel, x), like)[1](cotangent)[0]
 
     others = tuple(zip(*(c[1:] for c in found), strict=True))
     if not how.weights:
-        return (tuple(map(to_input, first)), *others), None
+        return (at_once(to_input, first), *others), None
 
     def to_kernel(x: Array, cotangent: Array) -> Array:
-        return jax.vjp(lambda k: product(op, k, x), kernel)[1](cotangent)[0]
+        return jax.vjp(lambda k: product_of_own(op, k, x), kernel)[1](cotangent)[0]
 
-    gradients = [to_kernel(x[i], first[i]) for i in range(how.streams)]
+    gradients = [in_parts(to_kernel, x[i], first[i]) for i in range(how.streams)]
     g = gradients[0]
     grasp = jnp.zeros(())
     if how.tangent:
         t = how.streams
         # <g, dx * c + x * dc> without making the Hessian's product: two convolutions with g as the kernel
-        grasp = -(product(op, g, x[t]) * first[0]).sum() - (product(op, g, x[0]) * first[t]).sum()
+        moved, there = at_once(partial(product_of_own, op, g), (x[t], x[0]))
+        grasp = -(moved * first[0]).sum() - (there * first[t]).sum()
         first[t] = first[t] + first[0]
     a = (products[0] * first[0]).sum(axis=(1, 2))
     fan_in = kernel.size // kernel.shape[-1]
@@ -190,13 +193,13 @@ def backward(
         fisher=0.5 * (a * a).mean(axis=0).sum() * fan_in,
         zico=ratio.sum(),
     )
-    return (tuple(map(to_input, first)), *others), sums
+    return (at_once(to_input, first), *others), sums
 
 
 def _products(op: Operator, how: Pass, kernel: Array | None, ins: tuple[Bundle, ...]) -> Bundle:
     if kernel is None or not isinstance(op, Conv | Linear):
         return ()
-    ys = [product(op, kernel, x) for x in ins[0]]
+    ys = list(at_once(partial(product, op, kernel), ins[0]))
     if how.tangent:
         ys[how.streams] = ys[how.streams] + ys[0]
     return tuple(ys)
@@ -206,3 +209,23 @@ def _tail_inputs(how: Pass, products: Bundle, ins: tuple[Bundle, ...]) -> list[t
     """What the tail reads, stream by stream."""
     bundles = (products, *ins[1:]) if products else ins
     return list(zip(*bundles, strict=True))
+
+
+def at_once(linear: Callable[[Array], Array], xs: Sequence[Array]) -> Bundle:
+    """A linear map of several streams; on a GPU as one batch, since small calls cost what large ones cost."""
+    if jax.default_backend() == "cpu" or len(xs) == 1:
+        return tuple(map(linear, xs))
+    return tuple(jnp.split(linear(jnp.concatenate(xs)), len(xs)))
+
+
+_PIXELS = 1024  # of a part: a longer sum keeps too few of a GPU's processors busy
+
+
+def in_parts(to_kernel: Callable[[Array, Array], Array], x: Array, cotangent: Array) -> Array:
+    """A kernel's gradient; on a GPU as the sum of those of parts of the batch, which run side by side."""
+    n, pixels = len(cotangent), cotangent.shape[1] * cotangent.shape[2]
+    fitting = [parts for parts in range(1, n + 1) if n % parts == 0 and n // parts * pixels >= _PIXELS]
+    if jax.default_backend() == "cpu" or len(fitting) < 2:
+        return to_kernel(x, cotangent)
+    parts = (part.reshape(fitting[-1], -1, *part.shape[1:]) for part in (x, cotangent))
+    return jax.vmap(to_kernel)(*parts).sum(axis=0)

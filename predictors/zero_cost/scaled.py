@@ -9,12 +9,13 @@ Activations other than ReLU are taken as the identity that they are for large in
 squeeze-excite gates as 1.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 
-from predictors.zero_cost.layers import before_norm, product
+from predictors.zero_cost.layers import before_norm, product, product_of_own
 from search_spaces import Conv, Linear, Operator, Scale
 
 Array = jax.Array
@@ -41,11 +42,11 @@ def backward(
     del bias
     mantissas = tuple(mantissa for mantissa, _ in ins)
     c, scale = cotangent
-    pulled = jax.vjp(partial(_linear, op, kernel), *mantissas)[1](c)
+    pulled = jax.vjp(partial(_linear, op, kernel, by=product_of_own), *mantissas)[1](c)
     flow = None
     if kernel is not None:
         assert isinstance(op, Conv | Linear)
-        inner = (product(op, jnp.abs(kernel), mantissas[0]) * c).sum()
+        inner = (product_of_own(op, jnp.abs(kernel), mantissas[0]) * c).sum()
         flow = jnp.where(inner > 0, jnp.log(jnp.where(inner > 0, inner, 1.0)) + ins[0][1] + scale, NOTHING)
     return tuple(_scaled(p, scale) for p in pulled), flow
 
@@ -56,10 +57,10 @@ def add(a: Scaled, b: Scaled) -> Scaled:
     return _scaled(a[0] * jnp.exp(a[1] - top) + b[0] * jnp.exp(b[1] - top), top)
 
 
-def _linear(op: Operator, kernel: Array | None, *xs: Array) -> Array:
+def _linear(op: Operator, kernel: Array | None, *xs: Array, by: Callable[..., Array] = product) -> Array:
     if kernel is not None:
         assert isinstance(op, Conv | Linear)
-        y = product(op, jnp.abs(kernel), xs[0])
+        y = by(op, jnp.abs(kernel), xs[0])
         return y + xs[1] if len(xs) == 2 else y
     if isinstance(op, Scale):
         return xs[0]
