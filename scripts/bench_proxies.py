@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -86,13 +87,11 @@ def main() -> None:
         prepare(options.prepare, options.n or 1000)
         return
     n = options.n or (40 if options.quick else 1000)
-    inputs = options.inputs or ROOT / "benchmarks" / ".proxy_inputs.npz"
-    if not options.inputs:
-        inputs.parent.mkdir(exist_ok=True)
-        prepare(inputs, max(n, 1000))
-    document = run(inputs, n, 1 if options.quick else options.seeds, options.together, options.save)
-    if not options.inputs:
-        inputs.unlink()
+    with tempfile.TemporaryDirectory() as folder:
+        inputs = options.inputs or Path(folder) / "inputs.npz"
+        if not options.inputs:
+            prepare(inputs, max(n, 1000))
+        document = run(inputs, n, 1 if options.quick else options.seeds, options.together, options.save)
     if not options.quick:
         kept = json.loads(RESULT.read_text()) if RESULT.exists() else {}
         RESULT.write_text(json.dumps({**kept, document["platform"]: document}, indent=1) + "\n")

@@ -1,7 +1,8 @@
 """`Alone`: passes of one network after the other, for a CPU."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -139,8 +140,11 @@ def run_flow(machine: Machine, initial: Initial, network: Network) -> dict[str, 
     return flows
 
 
+_AT_ONCE = 2  # networks: one computes while the other is in operators too small for all cores
+
+
 class Alone:
-    """Runs planes over networks, one at a time.
+    """Runs planes over networks, operator by operator.
 
     Args:
         planes: The passes.
@@ -155,8 +159,17 @@ class Alone:
         """What the passes leave behind of every network, see `Population.run`."""
         passes = [(plane.how, len(plane.image[0]), plane.end is not None) for plane in self.planes]
         self._machine.prepare({op for network in networks for op in network}, passes)
-        for network in networks:
-            yield [jax.device_get({plane.name: self._pass(plane, network) for plane in self.planes})]
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            waiting = deque[Future[dict[str, Any]]]()
+            for network in networks:
+                waiting.append(pool.submit(self._entry, network))
+                if len(waiting) > _AT_ONCE:
+                    yield [waiting.popleft().result()]
+            yield from ([entry.result()] for entry in waiting)
+
+    def _entry(self, network: Network) -> dict[str, Any]:
+        found: dict[str, Any] = jax.device_get({plane.name: self._pass(plane, network) for plane in self.planes})
+        return found
 
     def _pass(self, plane: Plane, network: Network) -> dict[str, Any]:
         if plane.how is None:
