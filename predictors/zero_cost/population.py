@@ -8,28 +8,21 @@ call updates in place.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from predictors.zero_cost.lanes import TABLE, State, compile_program, key_of, last, maps_kind, spec, start, take
 from predictors.zero_cost.lockstep import Call, Plan, Step, lower, plan
-from predictors.zero_cost.machine import input_shapes
 from predictors.zero_cost.planes import Plane
 from predictors.zero_cost.programs import Sums
-from predictors.zero_cost.scaled import NOTHING
 from predictors.zero_cost.weights import kernel_shape
-from search_spaces import Conv, Network, Operator
+from search_spaces import Network, Operator
 from search_spaces.operators import Shape
 
 Array = jax.Array
-State = dict[str, Any]  # pools and tables by plane, kind and shape
-_TABLE = "//"  # in the keys of tables of results
-# Choosing algorithms takes long; it pays for convolutions on the way forward: cuDNN guesses one 30 times slower there.
-_GUESSED: dict[str, Any] = {"xla_gpu_autotune_level": 0}
-_CHOSEN: dict[str, Any] = {"xla_gpu_autotune_level": 4, "xla_gpu_enable_triton_gemm": False}
 _SHARE, _HOST_MEMORY = 0.7, 4e9  # of the device's memory for the pools; bytes where it does not say
 _PROBE = 8  # networks
 _AHEAD, _ROOM = 16, 1.05  # chunks that decide the sizes of the pools, with some room for those after them
@@ -98,7 +91,7 @@ class Population:
             self._specs, self._programs = _specs(self.planes, plans, together, room=_ROOM), {}
         state = {key: jax.tree.map(_zeros, spec) for key, spec in self._specs.items()}
         for plane in self.planes:
-            key = _key(plane, _maps(plane), plans[0].image)
+            key = key_of(plane, maps_kind(plane), plans[0].image)
             image = plane.rows(tuple(part[None] for part in plane.image))
             state[key] = jax.tree.map(lambda pool, row: pool.at[0].set(row[0]), state[key], image)
         return state
@@ -110,7 +103,7 @@ class Population:
             wanted += [("backward", c.op, c.forward.shape[1]) for c in reversed(one.calls) if c.backward is not None]
         for key in dict.fromkeys(wanted):
             if key not in self._programs:
-                self._programs[key] = self._pool.submit(_compile, self.planes, self._specs, *key)
+                self._programs[key] = self._pool.submit(compile_program, self.planes, self._specs, *key)
 
     def _chunk(self, one: Plan, state: State) -> State:
         """Dispatches a chunk's calls; its results, not yet computed."""
@@ -120,24 +113,24 @@ class Population:
         for plane in self.planes:
             if plane.last is not None:
                 results[f"{plane.name}/last"] = [
-                    _last(plane, shape, state[_key(plane, "passing", shape)], np.array([slot], np.int32))
+                    last(plane, shape, state[key_of(plane, "passing", shape)], np.array([slot], np.int32))
                     for shape, slot in one.last
                 ]
             if plane.end is not None:
                 shape = one.results[0][0]
-                maps, ends = _key(plane, "kept", shape), _key(plane, "cotangents", shape)
+                maps, ends = key_of(plane, "kept", shape), key_of(plane, "cotangents", shape)
                 slots = np.array([slot for _, slot in one.results], dtype=np.int32)
-                state[ends] = _start(plane, shape, state[maps], state[ends], slots, one.ends)
+                state[ends] = start(plane, shape, state[maps], state[ends], slots, one.ends)
         if any(plane.end for plane in self.planes):
             for call in reversed(one.calls):
                 if call.backward is not None:
                     self._call("backward", call, call.backward, state)
-        for key in [key for key in state if _TABLE in key]:
+        for key in [key for key in state if TABLE in key]:
             results[key], state[key] = state[key], _zeros(self._specs[key])
         for plane in self.planes:
             if plane.how is not None and plane.how.jacobian:
-                image = _key(plane, "cotangents", one.image)
-                results[f"{plane.name}/image"] = _take(plane, one.image, state[image], one.images)
+                image = key_of(plane, "cotangents", one.image)
+                results[f"{plane.name}/image"] = take(plane, one.image, state[image], one.images)
         return results
 
     def _call(self, way: str, call: Call, index: np.ndarray, state: State) -> None:
@@ -148,15 +141,6 @@ class Population:
 
 
 # -- pools and tables --------------------------------------------------------------------------------
-
-
-def _maps(plane: Plane) -> str:
-    """Which slots a plane's maps have."""
-    return "passing" if plane.end is None else "kept"
-
-
-def _key(plane: Plane, kind: str, shape: Shape) -> str:
-    return f"{plane.name}/{kind}/{shape}"
 
 
 def _specs(planes: Sequence[Plane], plans: Sequence[Plan], networks: int, room: float = 1.0) -> State:
@@ -172,7 +156,7 @@ def _specs(planes: Sequence[Plane], plans: Sequence[Plan], networks: int, room: 
             for one in plans:
                 sizes |= getattr(one, kind).size  # the larger of both
             for shape, size in sizes.items():
-                specs[_key(plane, kind, shape)] = plane.pool(int(np.ceil(room * size)), shape, count)
+                specs[key_of(plane, kind, shape)] = plane.pool(int(np.ceil(room * size)), shape, count)
         tables: dict[str, tuple[int, ...]] = {}
         if plane.how is None:
             tables["flows"] = (rows,)
@@ -184,7 +168,7 @@ def _specs(planes: Sequence[Plane], plans: Sequence[Plan], networks: int, room: 
                 tables["code"] = (networks, batch, batch)
             if plane.how.variances:
                 tables["variances"] = (rows,)
-        specs |= {f"{plane.name}{_TABLE}{name}": _spec(shape) for name, shape in tables.items()}
+        specs |= {f"{plane.name}{TABLE}{name}": spec(shape) for name, shape in tables.items()}
     return specs
 
 
@@ -200,131 +184,6 @@ def _fitting(planes: Sequence[Plane], one: Plan, networks: int) -> int:
     return int(np.clip(_SHARE * limit / each, 4, 256))
 
 
-# -- programs ----------------------------------------------------------------------------------------
-
-
-def _compile(planes: Sequence[Plane], specs: State, way: str, op: Operator, lanes: int) -> tuple[Any, list[str]]:
-    """Program of an operator, and which parts of the state it takes and returns."""
-    function, rows = {"forward": (_forward, 2 * len(op.inputs) + 6), "backward": (_backward, 3 * len(op.inputs) + 3)}[
-        way
-    ]
-    keys = [key for key in _touched(planes, way, op) if key in specs]
-    kernel = _spec(kernel_shape(op)) if kernel_shape(op) else None
-    bias = _spec((op.out_shape[0],)) if getattr(op, "bias", False) else None
-    index = jax.ShapeDtypeStruct((rows, lanes), jnp.int32)
-    lowered = jax.jit(partial(function, tuple(planes), op), donate_argnums=0).lower(
-        {key: specs[key] for key in keys}, ((kernel, bias),) * len(planes), index
-    )
-    options = _CHOSEN if way == "forward" and isinstance(op, Conv) and op.kernel > 1 else _GUESSED
-    return lowered.compile(options if jax.default_backend() == "gpu" else None), keys
-
-
-def _touched(planes: Sequence[Plane], way: str, op: Operator) -> list[str]:
-    shapes = dict.fromkeys([*input_shapes(op), op.out_shape])
-    found = []
-    for plane in planes:
-        if way == "backward" and plane.end is None:
-            continue
-        found += [_key(plane, _maps(plane), shape) for shape in shapes]
-        found.append(_key(plane, "products", op.out_shape))
-        tables = ("sums", "flows") if way == "backward" else ("code", "variances")
-        found += [f"{plane.name}{_TABLE}{name}" for name in tables]
-        if way == "backward":
-            found += [_key(plane, "cotangents", shape) for shape in shapes]
-    return found
-
-
-def _gather(plane: Plane, pools: Any, slots: Array, shape: Shape) -> Any:
-    """Maps of every lane; a map that is nowhere is zero."""
-
-    def rows(pool: Array) -> Array:
-        return pool.at[slots].get(mode="fill", fill_value=NOTHING if pool.ndim == 1 else 0.0)
-
-    return plane.maps(jax.tree.map(rows, pools), shape)
-
-
-def _scatter(plane: Plane, pools: Any, slots: Array, maps: Any) -> Any:
-    """Writes the maps of every lane; one that belongs nowhere is dropped."""
-    return jax.tree.map(lambda pool, new: _written(pool, slots, new), pools, plane.rows(maps))
-
-
-def _written(table: Array, rows: Array, new: Array) -> Array:
-    return table.at[rows].set(new, mode="drop", unique_indices=True)
-
-
-def _forward(planes: Sequence[Plane], op: Operator, state: State, kernels: Any, index: Array) -> State:
-    k = len(op.inputs)
-    product, row, network, weight = index[2 * k + 2 :]
-    for plane, (kernel, bias) in zip(planes, kernels, strict=True):
-        slots = index[: k + 1] if plane.end is not None else index[k + 1 : 2 * k + 2]
-        ins = tuple(
-            _gather(plane, state[_key(plane, _maps(plane), shape)], slots[j], shape)
-            for j, shape in enumerate(input_shapes(op))
-        )
-        result = jax.vmap(partial(plane.forward, op, kernel, bias))(ins)
-        out = result if plane.how is None else result.out
-        key = _key(plane, _maps(plane), op.out_shape)
-        state[key] = _scatter(plane, state[key], slots[k], out)
-        if plane.how is None:
-            continue
-        if result.products and plane.end is not None:
-            key = _key(plane, "products", op.out_shape)
-            state[key] = _scatter(plane, state[key], product, result.products)
-        if result.code is not None:
-            key, times = f"{plane.name}{_TABLE}code", weight[:, None, None].astype(jnp.float32)
-            state[key] = state[key].at[network].add(times * result.code, mode="drop", unique_indices=True)
-        if result.variance is not None:
-            key = f"{plane.name}{_TABLE}variances"
-            state[key] = _written(state[key], row, result.variance)
-    return state
-
-
-def _backward(planes: Sequence[Plane], op: Operator, state: State, kernels: Any, index: Array) -> State:
-    k, shapes = len(op.inputs), input_shapes(op)
-    product, row, end = index[k : k + 3]
-    for plane, (kernel, bias) in zip(planes, kernels, strict=True):
-        if plane.end is None:
-            continue
-        ins = tuple(
-            _gather(plane, state[_key(plane, "kept", shape)], index[j], shape) for j, shape in enumerate(shapes)
-        )
-        made = state.get(_key(plane, "products", op.out_shape)) if kernel_shape(op) else None
-        products = () if made is None else _gather(plane, made, product, op.out_shape)
-        cotangents = _gather(plane, state[_key(plane, "cotangents", op.out_shape)], end, op.out_shape)
-        inputs, sums = jax.vmap(partial(plane.backward, op, kernel, bias))(ins, products, cotangents)
-        inputs += (cotangents,) * (k - len(inputs))
-        for j, (shape, new) in enumerate(zip(shapes, inputs, strict=True)):
-            key, slots, first = _key(plane, "cotangents", shape), index[k + 3 + j], index[2 * k + 3 + j] > 0
-            sums_there = plane.added(_gather(plane, state[key], slots, shape), new, first)
-            state[key] = _scatter(plane, state[key], slots, sums_there)
-        if sums is not None:
-            key = f"{plane.name}{_TABLE}{'flows' if plane.how is None else 'sums'}"
-            state[key] = _written(state[key], row, sums if plane.how is None else jnp.stack(sums, axis=-1))
-    return state
-
-
-@partial(jax.jit, static_argnums=(0, 1), donate_argnums=3)
-def _start(plane: Plane, shape: Shape, maps: Any, cotangents: Any, results: Array, ends: Array) -> Any:
-    """Writes the cotangents of the networks' results."""
-    assert plane.end is not None
-    return _scatter(plane, cotangents, ends, jax.vmap(plane.end)(_gather(plane, maps, results, shape)))
-
-
-@partial(jax.jit, static_argnums=(0, 1))
-def _last(plane: Plane, shape: Shape, maps: Any, slot: Array) -> Array:
-    assert plane.last is not None
-    return jax.vmap(plane.last)(_gather(plane, maps, slot, shape))[0]
-
-
-@partial(jax.jit, static_argnums=(0, 1))
-def _take(plane: Plane, shape: Shape, pool: Array, slots: Array) -> Array:
-    return plane.maps(pool.at[slots, -1:].get(mode="fill", fill_value=jnp.nan), shape)[0]
-
-
-def _spec(shape: tuple[int, ...]) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(shape, jnp.float32)
-
-
 def _zeros(spec: jax.ShapeDtypeStruct) -> Array:
     return jnp.zeros(spec.shape, spec.dtype)
 
@@ -337,7 +196,7 @@ def _entries(planes: Sequence[Plane], one: Plan, results: State) -> list[dict[st
     results = jax.device_get(results)
     entries: list[dict[str, Any]] = [{plane.name: {} for plane in planes} for _ in one.results]
     for plane in planes:
-        table = {name: results.get(f"{plane.name}{_TABLE}{name}") for name in ("sums", "flows", "code", "variances")}
+        table = {name: results.get(f"{plane.name}{TABLE}{name}") for name in ("sums", "flows", "code", "variances")}
         for n, entry in enumerate(entries):
             found = entry[plane.name]
             found |= {name: {} for name in ("sums", "flows") if table[name] is not None}
