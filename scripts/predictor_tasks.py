@@ -98,15 +98,17 @@ def node_tasks(path: Path) -> dict[str, Task]:
     """ParZC on the node statistics of a file, and the default predictor on the same architectures."""
     return {
         "nasbench201 nodes": Task(lambda: _nodes(path), (78, 156), ("parzc", "gp")),
+        "nasbench201 nodes + genes": Task(lambda: _nodes(path, genes=True), (78, 156), ("parzc", "gp")),
         "nasbench201 same architectures": Task(lambda: _same(path), (78, 156), ("default",)),
     }
 
 
-def _nodes(path: Path) -> Table:
+def _nodes(path: Path, genes: bool = False) -> Table:
+    """Scaled statistics; with `genes` beside the features that other predictors read, which is a variant of ours."""
     from predictors.parzc import scale_nodes
 
-    nodes, _, y = node_tables(path)
-    return scale_nodes(nodes), y
+    nodes, encoding, y = node_tables(path)
+    return np.concatenate([scale_nodes(nodes), *([encoding] if genes else [])], axis=1), y
 
 
 def _same(path: Path) -> Table:
