@@ -1,13 +1,16 @@
 """Zero-cost proxies operator by operator equal those of the whole network by plain automatic differentiation."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from predictors.zero_cost import PROXIES, ZeroCost, measures, node_names
+from predictors.zero_cost import PROXIES, ZeroCost, measures, node_names, population
 from predictors.zero_cost.layers import from_patches, product, tail
 from predictors.zero_cost.lockstep import groups, lower
+from predictors.zero_cost.programs import at_once, in_parts
 from predictors.zero_cost.weights import Initial
 from search_spaces import Conv, Linear, NetworkBuilder, get_space
 from supernets.layers import convolution
@@ -176,6 +179,36 @@ def test_in_lockstep_as_alone(data, scores):
         np.testing.assert_allclose(together.values[name], alone.values[name], rtol=5e-4, err_msg=name)
     assert alone.values["snip"][0] == alone.values["snip"][2] != alone.values["snip"][1]
     assert together.failures == alone.failures
+
+
+def test_a_chunk_too_large_for_the_pools_is_halved(data, monkeypatch):
+    networks = [network(pooled=False), network(), network(), network()]
+    alone = ZeroCost(("snip", "synflow"), *data, batch=BATCH).score(networks)
+    reserved, reserve = [], population.Population._reserve
+    monkeypatch.setattr(population, "_AHEAD", 1)  # the first chunk decides; the second needs a slot more
+    monkeypatch.setattr(population, "_ROOM", 1.0)
+    monkeypatch.setattr(population.Population, "_reserve", lambda *args: reserved.append(args) or reserve(*args))
+    judge, done = ZeroCost(("snip", "synflow"), *data, batch=BATCH, together=2), []
+    halved = judge.score(networks, lambda n, total: done.append(n))
+    assert (len(reserved), done) == (1, [2, 3, 4])
+    for name, values in halved.values.items():
+        np.testing.assert_allclose(values, alone.values[name], rtol=5e-4, err_msg=name)
+
+
+def test_streams_at_once_and_gradients_in_parts_as_on_a_gpu(monkeypatch):
+    xs = np.random.default_rng(0).standard_normal((2, 8, 32, 32, 3), dtype=np.float32)
+    kernel = jnp.asarray(np.random.default_rng(1).standard_normal((3, 3, 3, 4), dtype=np.float32))
+    forward = partial(from_patches, kernel=kernel, stride=1)
+    cotangent = jnp.cos(forward(xs[1]))
+
+    def to_kernel(x, cotangent):
+        return jax.vjp(lambda k: from_patches(x, k, 1), kernel)[1](cotangent)[0]
+
+    one_by_one, whole = [forward(x) for x in xs], to_kernel(xs[0], cotangent)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    for found, expected in zip(at_once(forward, tuple(xs)), one_by_one, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(in_parts(to_kernel, xs[0], cotangent), whole, rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.slow
