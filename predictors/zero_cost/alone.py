@@ -1,4 +1,4 @@
-"""`Alone`: passes of one network after the other, for a CPU."""
+"""`Alone`: passes of each network by itself, for a CPU."""
 
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence

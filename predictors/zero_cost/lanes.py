@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from predictors.zero_cost.machine import input_shapes
+from predictors.zero_cost.machine import input_shapes, spec
 from predictors.zero_cost.planes import Plane
 from predictors.zero_cost.scaled import NOTHING
 from predictors.zero_cost.weights import kernel_shape
@@ -30,6 +30,11 @@ def maps_kind(plane: Plane) -> str:
 def key_of(plane: Plane, kind: str, shape: Shape) -> str:
     """Where the pool of a plane's maps of a shape lies in the state."""
     return f"{plane.name}/{kind}/{shape}"
+
+
+def table_key(plane: Plane, name: str) -> str:
+    """Where a plane's table of results lies in the state."""
+    return f"{plane.name}{TABLE}{name}"
 
 
 def compile_program(planes: Sequence[Plane], specs: State, way: str, op: Operator, lanes: int) -> tuple[Any, list[str]]:
@@ -57,7 +62,7 @@ def _touched(planes: Sequence[Plane], way: str, op: Operator) -> list[str]:
         found += [key_of(plane, maps_kind(plane), shape) for shape in shapes]
         found.append(key_of(plane, "products", op.out_shape))
         tables = ("sums", "flows") if way == "backward" else ("code", "variances")
-        found += [f"{plane.name}{TABLE}{name}" for name in tables]
+        found += [table_key(plane, name) for name in tables]
         if way == "backward":
             found += [key_of(plane, "cotangents", shape) for shape in shapes]
     return found
@@ -100,10 +105,10 @@ def _forward(planes: Sequence[Plane], op: Operator, state: State, kernels: Any, 
             key = key_of(plane, "products", op.out_shape)
             state[key] = _scatter(plane, state[key], product, result.products)
         if result.code is not None:
-            key, times = f"{plane.name}{TABLE}code", weight[:, None, None].astype(jnp.float32)
+            key, times = table_key(plane, "code"), weight[:, None, None].astype(jnp.float32)
             state[key] = state[key].at[network].add(times * result.code, mode="drop", unique_indices=True)
         if result.variance is not None:
-            key = f"{plane.name}{TABLE}variances"
+            key = table_key(plane, "variances")
             state[key] = _written(state[key], row, result.variance)
     return state
 
@@ -127,7 +132,7 @@ def _backward(planes: Sequence[Plane], op: Operator, state: State, kernels: Any,
             sums_there = plane.added(_gather(plane, state[key], slots, shape), new, first)
             state[key] = _scatter(plane, state[key], slots, sums_there)
         if sums is not None:
-            key = f"{plane.name}{TABLE}{'flows' if plane.how is None else 'sums'}"
+            key = table_key(plane, "flows" if plane.how is None else "sums")
             state[key] = _written(state[key], row, sums if plane.how is None else jnp.stack(sums, axis=-1))
     return state
 
@@ -150,8 +155,3 @@ def last(plane: Plane, shape: Shape, maps: Any, slot: Array) -> Array:
 def take(plane: Plane, shape: Shape, pool: Array, slots: Array) -> Array:
     """The last map of some bundles `[lanes, n, h, w, c]`; nan where there is none."""
     return plane.maps(pool.at[slots, -1:].get(mode="fill", fill_value=jnp.nan), shape)[0]
-
-
-def spec(shape: tuple[int, ...]) -> jax.ShapeDtypeStruct:
-    """An array of that shape, fp32."""
-    return jax.ShapeDtypeStruct(shape, jnp.float32)

@@ -11,7 +11,7 @@ from jax import lax
 
 from search_spaces import Conv, GlobalPool, Linear, Operator, Pool, Scale, Shuffle, Sum, Zero
 from supernets.depthwise import depthwise
-from supernets.layers import ACTIVATIONS, BN_EPSILON, convolution, pointwise
+from supernets.layers import ACTIVATIONS, BN_EPSILON, convolution, patches_product, pointwise
 
 Array = jax.Array
 # Activations whose sign of the input is a binary code; gates are none.
@@ -40,22 +40,8 @@ def product_of_own(op: Conv | Linear, kernel: Array, x: Array) -> Array:
     On a GPU a matrix product of patches, which needs no choice of an algorithm and is no grouped convolution.
     """
     if isinstance(op, Conv) and op.kernel > 1 and op.groups == 1 and jax.default_backend() != "cpu":
-        return from_patches(x, kernel, op.stride)
+        return patches_product(x, kernel, op.stride)
     return product(op, kernel, x)
-
-
-def from_patches(x: Array, kernel: Array, stride: int) -> Array:
-    """Convolution as one matrix product over patches, padding k // 2.
-
-    Args:
-        x: Maps `[n, h, w, c]`.
-        kernel: `[k, k, c, o]`.
-        stride: Of both axes.
-    """
-    k, (_, h, w, _) = len(kernel), x.shape
-    padded = jnp.pad(x, ((0, 0), (k // 2, k // 2), (k // 2, k // 2), (0, 0)))
-    shifted = [padded[:, i : i + h : stride, j : j + w : stride] for i in range(k) for j in range(k)]
-    return pointwise(jnp.concatenate(shifted, axis=-1), kernel.reshape(-1, kernel.shape[-1]))
 
 
 def normalise(x: Array) -> Array:

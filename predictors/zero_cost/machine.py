@@ -57,12 +57,13 @@ class Machine:
 def _compile(way: str, how: Pass | None, op: Operator, batch: int) -> Any:
     module: Any = programs if how is not None else scaled
     function = partial(getattr(module, way), op, *([] if how is None else [how]))
-    kernel = _spec(kernel_shape(op)) if isinstance(op, Conv | Linear) else None
-    bias = _spec((op.out_shape[0],)) if isinstance(op, Conv | Linear) and op.bias else None
+    kernel = spec(kernel_shape(op)) if isinstance(op, Conv | Linear) else None
+    bias = spec((op.out_shape[0],)) if isinstance(op, Conv | Linear) and op.bias else None
     return jax.jit(function).lower(kernel, bias, *_arguments(way, how, op, batch)).compile()
 
 
-def _spec(shape: tuple[int, ...]) -> jax.ShapeDtypeStruct:
+def spec(shape: tuple[int, ...]) -> jax.ShapeDtypeStruct:
+    """An array of that shape, fp32."""
     return jax.ShapeDtypeStruct(shape, jnp.float32)
 
 
@@ -70,12 +71,12 @@ def _arguments(way: str, how: Pass | None, op: Operator, batch: int) -> tuple[An
     """Shapes of what a program takes after kernel and bias."""
 
     def bundle(shape: tuple[int, int, int], count: int) -> tuple[Any, ...]:
-        return tuple(_spec((batch, shape[1], shape[2], shape[0])) for _ in range(count))
+        return tuple(spec((batch, shape[1], shape[2], shape[0])) for _ in range(count))
 
     shapes = input_shapes(op)
     if how is None:
-        ins = tuple((*bundle(shape, 1), _spec(())) for shape in shapes)
-        return (ins, (*bundle(op.out_shape, 1), _spec(()))) if way == "backward" else (ins,)
+        ins = tuple((*bundle(shape, 1), spec(())) for shape in shapes)
+        return (ins, (*bundle(op.out_shape, 1), spec(()))) if way == "backward" else (ins,)
     ins = tuple(bundle(shape, how.streams + how.tangent) for shape in shapes)
     if way == "forward":
         return (ins,)

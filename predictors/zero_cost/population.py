@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from predictors.zero_cost.lanes import TABLE, State, compile_program, key_of, last, maps_kind, spec, start, take
+from predictors.zero_cost.lanes import TABLE, State, compile_program, key_of, last, maps_kind, start, table_key, take
 from predictors.zero_cost.lockstep import Call, Plan, Step, lower, plan
+from predictors.zero_cost.machine import spec
 from predictors.zero_cost.planes import Plane
 from predictors.zero_cost.programs import Sums
 from predictors.zero_cost.weights import kernel_shape
@@ -168,7 +169,7 @@ def _specs(planes: Sequence[Plane], plans: Sequence[Plan], networks: int, room: 
                 tables["code"] = (networks, batch, batch)
             if plane.how.variances:
                 tables["variances"] = (rows,)
-        specs |= {f"{plane.name}{TABLE}{name}": spec(shape) for name, shape in tables.items()}
+        specs |= {table_key(plane, name): spec(shape) for name, shape in tables.items()}
     return specs
 
 
@@ -196,7 +197,7 @@ def _entries(planes: Sequence[Plane], one: Plan, results: State) -> list[dict[st
     results = jax.device_get(results)
     entries: list[dict[str, Any]] = [{plane.name: {} for plane in planes} for _ in one.results]
     for plane in planes:
-        table = {name: results.get(f"{plane.name}{TABLE}{name}") for name in ("sums", "flows", "code", "variances")}
+        table = {name: results.get(table_key(plane, name)) for name in ("sums", "flows", "code", "variances")}
         for n, entry in enumerate(entries):
             found = entry[plane.name]
             found |= {name: {} for name in ("sums", "flows") if table[name] is not None}

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from predictors.zero_cost import PROXIES, ZeroCost, measures, node_names, population
-from predictors.zero_cost.layers import from_patches, product, tail
+from predictors.zero_cost.layers import product, tail
 from predictors.zero_cost.lockstep import groups, lower
 from predictors.zero_cost.programs import at_once, in_parts
 from predictors.zero_cost.weights import Initial
 from search_spaces import Conv, Linear, NetworkBuilder, get_space
-from supernets.layers import convolution
+from supernets.layers import convolution, patches_product
 
 BATCH, SIZE = 8, 6
 
@@ -198,11 +198,11 @@ def test_a_chunk_too_large_for_the_pools_is_halved(data, monkeypatch):
 def test_streams_at_once_and_gradients_in_parts_as_on_a_gpu(monkeypatch):
     xs = np.random.default_rng(0).standard_normal((2, 8, 32, 32, 3), dtype=np.float32)
     kernel = jnp.asarray(np.random.default_rng(1).standard_normal((3, 3, 3, 4), dtype=np.float32))
-    forward = partial(from_patches, kernel=kernel, stride=1)
+    forward = partial(patches_product, kernel=kernel, stride=1)
     cotangent = jnp.cos(forward(xs[1]))
 
     def to_kernel(x, cotangent):
-        return jax.vjp(lambda k: from_patches(x, k, 1), kernel)[1](cotangent)[0]
+        return jax.vjp(lambda k: patches_product(x, k, 1), kernel)[1](cotangent)[0]
 
     one_by_one, whole = [forward(x) for x in xs], to_kernel(xs[0], cotangent)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
@@ -256,7 +256,7 @@ def test_patches_are_the_convolution(size, kernel, stride):
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.standard_normal((2, size, size, 4)), jnp.float32)
     k = jnp.asarray(rng.standard_normal((kernel, kernel, 4, 6)), jnp.float32)
-    there, back = jax.vjp(lambda x, k: from_patches(x, k, stride), x, k)
+    there, back = jax.vjp(lambda x, k: patches_product(x, k, stride), x, k)
     expected, reference = jax.vjp(lambda x, k: convolution(x, k, stride=stride), x, k)
     np.testing.assert_allclose(there, expected, atol=1e-5)
     for got, wanted in zip(back(jnp.ones_like(there)), reference(jnp.ones_like(expected)), strict=True):
