@@ -58,6 +58,19 @@ def median_ms(run: Callable[[], Any], repeats: int) -> float:
     return 1000 * float(np.median(times))
 
 
+def host_ms(run: Callable[[], Any], repeats: int) -> float:
+    """Median time until a call returns, its programs handed to the device but not waited for."""
+    import jax
+
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        result = run()
+        times.append(time.perf_counter() - start)
+        jax.block_until_ready(result)
+    return 1000 * float(np.median(times))
+
+
 def bench_step(options: argparse.Namespace) -> dict[str, Any]:
     """Sandwich steps of the chain against static programs of the same networks, and a plain Flax network."""
     import jax
@@ -113,6 +126,7 @@ def bench_step(options: argparse.Namespace) -> dict[str, Any]:
     for name, network in zip(names, [*ends, *pool], strict=True):
         ours = median_ms(partial(chain, [network]), 10)
         rows.append({"network": name, "macs": network.macs, "chain_ms": ours, "images_per_s": 1000 * batch / ours})
+        rows[-1]["host_ms"] = host_ms(partial(chain, [network]), 10)
         rows[-1]["flops_share"] = 6 * network.macs * batch / (ours / 1000) / FLOPS
         print(json.dumps(rows[-1]), flush=True)
     before = programs()

@@ -23,7 +23,7 @@ import numpy as np
 
 from search_spaces import Conv, Linear, MBConvSpace, Network, Operator, Sum
 from supernets.depthwise import kernel_costs_nothing
-from supernets.layers import Moments
+from supernets.layers import COSTLY, Moments
 from supernets.layers import moments as layer_moments
 from supernets.losses import Loss, cross_entropy
 from supernets.module import run_operator
@@ -296,7 +296,7 @@ def _pad(w: Array, size: int) -> Array:
 
 @partial(jax.jit, static_argnames="operators")
 def _first_forward(weights: Params, images: Array, operators: Operators) -> tuple[Array, Any]:
-    return jax.vjp(lambda w: _run(w, images, operators, {}), weights)
+    return jax.vjp(_kept(lambda w: _run(w, images, operators, {})), weights)
 
 
 @partial(jax.jit, static_argnames="operators")
@@ -316,7 +316,15 @@ def _measure(
 
 @partial(jax.jit, static_argnames="operators")
 def _forward(weights: Params, x: Array, choices: dict[str, Array], operators: Operators) -> tuple[Array, Any]:
-    return jax.vjp(lambda w, x: _run(w, x, operators, choices), weights, x)
+    return jax.vjp(_kept(lambda w, x: _run(w, x, operators, choices)), weights, x)
+
+
+def _kept(run: Callable[..., Array]) -> Callable[..., Array]:
+    """The same, whose pullback keeps what is dear to compute again; norms and activations the backward program repeats.
+
+    What a program returns is written to memory: all residuals of a block in bfloat16 are six times its products.
+    """
+    return jax.checkpoint(run, prevent_cse=False, policy=jax.checkpoint_policies.save_only_these_names(*COSTLY))
 
 
 @partial(jax.jit, donate_argnums=0)

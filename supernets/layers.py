@@ -5,11 +5,13 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.ad_checkpoint import checkpoint_name
 
 Array = jax.Array
 Moments = tuple[Array, Array]  # mean and biased variance of every channel, [c] each
 
 BN_EPSILON = 1e-5
+COSTLY = ("product", "moments", "pooled")  # values that are dear to compute again, by the names given to them
 
 
 def hard_sigmoid(x: Array) -> Array:
@@ -30,8 +32,8 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 def moments(x: Array) -> Moments:
     """Mean and biased variance of every channel over a batch `[n, h, w, c]`, in single precision at least."""
     x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    mean = x.mean(axis=(0, 1, 2))
-    return mean, jnp.maximum((x * x).mean(axis=(0, 1, 2)) - mean * mean, 0.0)
+    mean, square = (checkpoint_name(m.mean(axis=(0, 1, 2)), "moments") for m in (x, x * x))
+    return mean, jnp.maximum(square - mean * mean, 0.0)
 
 
 def normalise(x: Array, gamma: Array, beta: Array, given: Moments | None) -> tuple[Array, Moments]:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import lax
+from jax.ad_checkpoint import checkpoint_name
 
 from search_spaces import Conv, GlobalPool, Linear, Network, Operator, Pool, Scale, Shuffle, Sum, Zero
 from supernets.depthwise import depthwise
@@ -101,6 +102,7 @@ def _conv(op: Conv, weights: Any, inputs: list[Array], batch: bool) -> Array:
         y = pointwise(x[:, :: op.stride, :: op.stride], kernel[0, 0])
     else:
         y = convolution(x, kernel, stride=op.stride, groups=op.groups)
+    y = checkpoint_name(y, "product")
     if op.bias:
         y = y + weights.bias[...]
     if op.norm:
@@ -129,7 +131,7 @@ def _pool(op: Pool, weights: None, inputs: list[Array], batch: bool) -> Array:
 
 
 def _global_pool(op: GlobalPool, weights: None, inputs: list[Array], batch: bool) -> Array:
-    return inputs[0].mean(axis=(1, 2), keepdims=True)
+    return checkpoint_name(inputs[0].mean(axis=(1, 2), keepdims=True), "pooled")
 
 
 def _scale(op: Scale, weights: None, inputs: list[Array], batch: bool) -> Array:
