@@ -8,8 +8,8 @@
     python scripts/bench_supernets.py memory                     # what a step of a search keeps
     python scripts/bench_supernets.py step --quick               # any part at a toy size, on a CPU too
 
-All but `step` (scripts/bench_supernets_training.py) stop after --seconds and go on when run again with the same --out,
-or, from the files in --pack, on another machine.
+All but `step` (scripts/supernet_parts) stop after --seconds and go on when run again with the same --out, or, from the
+files in --pack, on another machine.
 
 Needs the image data and benchmark tables in ../shared. Nothing but JAX's packages, numpy and pyarrow (search: the
 packages of the latency table too).
@@ -37,8 +37,7 @@ os.environ.setdefault("XLA_FLAGS", "--xla_gpu_autotune_level=0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 import numpy as np  # noqa: E402
-from bench_supernets_training import PARTS as TRAINING  # noqa: E402
-from bench_supernets_training import run_part  # noqa: E402
+from supernet_parts.run import PARTS, run_part  # noqa: E402
 
 from search_spaces import MBConvSpace, Network, get_space  # noqa: E402
 
@@ -179,9 +178,12 @@ def keep(document: dict[str, Any], options: argparse.Namespace) -> None:
 def main() -> None:
     """Runs one part; the document goes to stdout with --json and into benchmarks/ unless --quick."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["step", *TRAINING])
+    parser.add_argument("part", choices=["step", *PARTS])
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--method", default="sandwich", choices=("sandwich", "ofa"))
+    parser.add_argument(
+        "--batch", type=int, default=0, help="for `quality` (512 by default) and `rank` (256); the rate goes with it"
+    )
     parser.add_argument("--precision", default="bf16", choices=("fp32", "bf16"))
     parser.add_argument("--statics", type=int, default=4, help="random networks compiled statically")
     parser.add_argument("--table", help="latency table of proxyless or fbnet at 32 px, for `search`")

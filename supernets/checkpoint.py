@@ -38,7 +38,9 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def save(self, step: int, state: Any, metadata: dict[str, Any]) -> None:
-        """Writes a checkpoint; it appears whole or not at all."""
+        """Writes a checkpoint; it appears whole or not at all, and one of the same step stays as it is."""
+        if step in self._manager.all_steps():  # e.g. Ctrl-C while the checkpoint that was due is written
+            return
         ocp = self._ocp
         about = {"format": FORMAT, "space": {"name": self._space.name, "options": self._space.options}, **metadata}
         self._manager.save(

@@ -63,7 +63,8 @@ def test_resume_is_bit_for_bit(tmp_path, pictures, whole, die_at):
     assert all(np.array_equal(params[name], whole[1][name]) for name in reference)
 
 
-def test_ctrl_c_saves_and_resumes(tmp_path, pictures, whole):
+@pytest.mark.parametrize("config", [CONFIG, replace(CONFIG, checkpoint_seconds=0.0)], ids=["between", "just saved"])
+def test_ctrl_c_saves_and_resumes(tmp_path, pictures, whole, config):
     images, labels = pictures
     moments = {"mean": np.array([0.3], np.float32), "std": np.array([0.3], np.float32)}
 
@@ -75,8 +76,8 @@ def test_ctrl_c_saves_and_resumes(tmp_path, pictures, whole):
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        train(SPACE, images, labels, config=CONFIG, folder=tmp_path, on_step=press, **moments)
-    params, reports = run(tmp_path, pictures)
+        train(SPACE, images, labels, config=config, folder=tmp_path, on_step=press, **moments)
+    params, reports = run(tmp_path, pictures, config)
     assert before[-1].step < 8 and [r.step for r in (*before, *reports)] == list(range(1, 13))
     assert all(np.array_equal(params[name], whole[1][name]) for name in params)
 

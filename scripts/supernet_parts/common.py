@@ -1,0 +1,68 @@
+"""What the parts share: data, space, how to train."""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from search_spaces import Gene, MBConvSpace, Network, Space, get_space
+
+SHARED = Path(__file__).resolve().parents[3] / "shared"
+
+
+def cifar(options: argparse.Namespace) -> Any:
+    """CIFAR-10-JPEG, or a little of it for a toy run."""
+    from supernets.data import load_dataset
+
+    data = load_dataset(SHARED / "data" / "cifar10_jpeg")
+    if options.quick:
+        data = replace(data, train_images=data.train_images[:600], train_labels=data.train_labels[:600])
+        data = replace(data, test_images=data.test_images[:500], test_labels=data.test_labels[:500])
+    return data
+
+
+def settings(options: argparse.Namespace, **more: Any) -> Any:
+    """How everything here is trained."""
+    from supernets import TrainConfig
+
+    if options.quick:
+        base = TrainConfig(epochs=1, warm_epochs=0, batch_size=64, random_subnets=1)
+    else:
+        base = TrainConfig(
+            epochs=options.epochs,
+            warm_epochs=options.epochs // 6,
+            batch_size=512,
+            peak_lr=0.4,
+            shift=4,
+            weight_decay=2e-4,
+            precision=options.precision,
+        )
+    return replace(base, **{"checkpoint_seconds": 120.0} | more)  # lost at most where a machine is taken away
+
+
+def rebatched(config: Any, batch: int) -> Any:
+    """The same with batches of another size and the rate in proportion; 0 for the size that it has."""
+    return replace(config, batch_size=batch, peak_lr=config.peak_lr * batch / config.batch_size) if batch else config
+
+
+def ofa_space(options: argparse.Namespace, data: Any) -> Space:
+    """Once-for-All's space at the size of the data; two narrow stages of it for a toy run."""
+    if not options.quick:
+        return get_space("ofa_mbv3", num_classes=10, resolutions=data.image_size, stem_stride=1)
+    full = get_space("ofa_mbv3", num_classes=10, resolutions=data.image_size, stem_stride=2, width=0.1)
+    assert isinstance(full, MBConvSpace)
+    stages = tuple(replace(stage, depths=(1, 2), kernels=(3, 5)) for stage in full.spec.stages[:2])
+    return MBConvSpace("toy", replace(full.spec, stages=stages), {})
+
+
+class One(Space):
+    """A space of one network, so that it can be trained like any other."""
+
+    def __init__(self, network: Network) -> None:
+        self.name, self.options, self._network = "one", {"network": network.text}, network
+        self.genes = (Gene("only", (0,)),)
+
+    def network(self, arch: Any) -> Network:
+        """The network."""
+        del arch
+        return self._network

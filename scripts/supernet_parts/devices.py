@@ -1,0 +1,50 @@
+"""Two devices against one."""
+
+import argparse
+import time
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from supernet_parts.common import cifar, ofa_space, settings
+from supernet_parts.stages import Stages
+
+
+def devices(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
+    """Losses in single precision, then images a second, of the same training on one device and on two."""
+    import jax
+
+    data = cifar(options)
+    space = ofa_space(options, data)
+
+    def run(count: int, **more: Any) -> dict[str, Any]:
+        base = settings(options, warm_epochs=0, checkpoint_seconds=1e9)
+        config = replace(base, batch_size=64 if options.quick else 2048, **more)
+        ticks, losses = [], []
+
+        def note(report: Any) -> None:
+            ticks.append(time.perf_counter())
+            losses.append(report.last)
+
+        stages.forget("devices")
+        stages.train(space, data, config, "devices", on_step=note, devices=count)
+        half = len(ticks) // 2
+        speed = config.batch_size * (len(ticks) - 1 - half) / (ticks[-1] - ticks[half])
+        return {"devices": count, "images_per_s": speed, "losses": losses}
+
+    document: dict[str, Any] = {"asked": {"speed_up": 1.85, "largest_difference": 1e-3}}
+    counts = (1, 2) if jax.device_count() > 1 else (1,)
+    with jax.default_matmul_precision("highest"):
+        exact = [stages(f"{n} exact", partial(run, n, epochs=1, precision="fp32", random_subnets=0)) for n in counts]
+    fast = [stages(f"{n} fast", partial(run, n, epochs=1 if options.quick else 4)) for n in counts]
+    document["rows"] = [{key: row[key] for key in ("devices", "images_per_s")} for row in fast]
+    if len(counts) == 2:
+        gap = np.abs(np.array(exact[0]["losses"]) - exact[1]["losses"])
+        document |= {
+            "speed_up": fast[1]["images_per_s"] / fast[0]["images_per_s"],
+            "largest_difference": float(gap.max()),
+            "steps_compared": len(gap),
+        }
+    return document

@@ -1,0 +1,137 @@
+"""Differentiable search, against random networks and a scaled one."""
+
+import argparse
+import time
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from search_spaces import ChoiceSpace, Network, NetworkBuilder, get_space, make_divisible
+from supernet_parts.common import One, cifar, settings
+from supernet_parts.judge import Judge
+from supernet_parts.stages import Stages
+
+
+def search(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
+    """A search at a latency, retrained, against 8 random networks and scaled MobileNetV2 of the same measured latency.
+
+    Searching and training want a GPU, measuring the device of the table: `--only find`, `--only measure` and
+    `--only train` one after the other on the same `--out`, or all at once where both are one machine.
+    """
+    from latency_tables import LatencyTable
+    from supernets.architecture import latency_model
+    from supernets.differentiable import Differentiable
+    from supernets.search_config import fbnet_config, proxyless_config
+
+    table, data = LatencyTable.read(options.table), cifar(options)
+    about = table.metadata["space"]
+    space = get_space(about["name"], **about["options"])
+    assert isinstance(space, ChoiceSpace), "the table must be one of proxyless or fbnet"
+    latency = latency_model(space, table.costs, table.constant_ms)
+    X = space.sample(np.random.default_rng(1), 4000)
+    goal = options.reference_ms or float(np.median([latency.of(x) for x in X]))
+    parts = 8 if space.name == "fbnet" else 2  # a step of FBNet runs all nine blocks, one of ProxylessNAS one
+    epochs = 3 if options.quick else max(3, options.search_epochs or options.epochs // parts)
+    about_it = {"method": "single_path", "epochs": epochs, "warm_epochs": max(1, epochs // 4), "peak_lr": 0.1}
+    weights = settings(options, **about_it, batch_size=32 if options.quick else 256)
+    updates = epochs * len(data.train_images) // weights.batch_size // 5
+    make = fbnet_config if space.name == "fbnet" else proxyless_config
+    config = make(weights, goal, updates=updates)
+
+    def find() -> dict[str, Any]:
+        began = time.monotonic()
+        found = Differentiable(
+            space,
+            data.train_images,
+            data.train_labels,
+            mean=data.mean,
+            std=data.std,
+            config=config,
+            latency=latency,
+            folder=stages.out / "search",
+        ).run()
+        stages.forget("search")
+        best = [int(k) for k in found.best()]
+        sure = float(np.mean([np.exp(a - a.max()).max() / np.exp(a - a.max()).sum() for a in found.alphas]))
+        seconds = time.monotonic() - began
+        return {"arch": best, "expected_ms": found.expected_ms, "search_s": seconds, "mean_probability": sure}
+
+    result = stages("find", find) if options.only in ("find", "all") else stages.results["find"]
+    if options.only == "find":
+        return result
+    best = space.network(result["arch"])
+    stride = space.spec.stem_stride
+
+    def equals() -> dict[str, Any]:
+        """What has the found network's latency, by measurement: random networks, and a scaling."""
+        from latency_tables import get_device, measure
+
+        device, few = get_device(table.metadata["conditions"]["device"]), 1 if options.quick else 8
+        near = X[np.argsort([abs(latency.of(x) - latency.of(result["arch"])) for x in X])[: 2 * few]]
+        scales = np.geomspace(0.1, 2.0, 4 if options.quick else 40)
+        sizes = [mobilenet_v2(float(s), space.spec.image_size, stride) for s in scales]
+        networks = [best, *(space.network(x) for x in near), *sizes]
+        ms = [found.median_ms for found in measure(networks, device, anchors=table.anchors)]
+        random = sorted(range(len(near)), key=lambda i: abs(ms[1 + i] - ms[0]))[:few]
+        under = [i for i in range(len(sizes)) if ms[1 + len(near) + i] <= ms[0]] or [0]
+        return {
+            "found_ms": ms[0],
+            "random": [{"arch": near[i].tolist(), "ms": ms[1 + i]} for i in random],
+            "mobilenet_v2": {"scale": float(scales[under[-1]]), "ms": ms[1 + len(near) + under[-1]]},
+        }
+
+    measured = stages("measure", equals) if options.only in ("measure", "all") else stages.results["measure"]
+    if options.only == "measure":
+        return measured
+    judge = Judge(data, space.spec.image_size)
+
+    def alone(network: Network, name: str) -> dict[str, Any]:
+        one = One(network)
+        own = settings(options, method="scratch", arch=one.to_text((0,)), warm_epochs=0)
+        params, seconds = stages.train(one, data, own, name)
+        stages.forget(name)
+        return {"accuracy": judge(params, network), "macs": network.macs, "seconds": seconds}
+
+    mine = stages("found", partial(alone, best, "found"))
+    rows = [
+        stages(f"random{i}", partial(alone, space.network(row["arch"]), f"random{i}"))
+        for i, row in enumerate(measured["random"])
+    ]
+    scaled = mobilenet_v2(measured["mobilenet_v2"]["scale"], space.spec.image_size, stride)
+    mobile = stages("mobilenet_v2", partial(alone, scaled, "mobilenet_v2"))
+    spent = sum(row["seconds"] for row in rows)
+    return {
+        "space": space.name,
+        "arch": space.to_text(result["arch"]),
+        "reference_ms": goal,
+        "expected_ms": result["expected_ms"],
+        "found_ms": measured["found_ms"],
+        "found_over_expected": measured["found_ms"] / result["expected_ms"],
+        "found": mine,
+        "random": [row | {"ms": own["ms"]} for row, own in zip(rows, measured["random"], strict=True)],
+        "random_median": float(np.median([row["accuracy"] for row in rows])),
+        "mobilenet_v2": mobile | measured["mobilenet_v2"],
+        "search_s": result["search_s"],
+        "search_over_8_trainings": result["search_s"] / spent * len(rows) / 8,
+        "asked": {
+            "found above": ["random_median", "mobilenet_v2"],
+            "search_over_8_trainings": 0.2,
+            "found_over_expected": [0.95, 1.05],
+        },
+    }
+
+
+def mobilenet_v2(scale: float, size: int, stem_stride: int) -> Network:
+    """MobileNetV2 with all widths scaled; a stem of stride 1 for small pictures."""
+    b = NetworkBuilder("mobilenet_v2", in_channels=3, size=size)
+    stem = make_divisible(32 * scale)
+    x = b.conv("stem", b.image, stem, kernel=3, stride=stem_stride, activation="relu6")
+    rows = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+    for s, (t, c, n, stride) in enumerate(rows, 1):
+        for i in range(n):
+            step, hidden = stride if i == 0 else 1, b.shape(x)[0] * t
+            x = b.mbconv(f"stage{s}.block{i + 1}", x, make_divisible(c * scale), hidden=hidden, kernel=3, stride=step)
+    x = b.conv("final_expand", x, make_divisible(1280 * max(1.0, scale)), activation="relu6")
+    b.linear("classifier", b.global_pool("pool", x), 10)
+    return b.build()
