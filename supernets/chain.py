@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from itertools import groupby
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -65,7 +65,8 @@ def by_operator(names: Iterable[str]) -> dict[str, list[str]]:
     return owned
 
 
-def cut(network: Network) -> list[Link]:
+@lru_cache(maxsize=1024)  # the largest and the smallest network are cut at every step of a sandwich
+def cut(network: Network) -> tuple[Link, ...]:
     """A network's links: what comes before the blocks, each block, and what comes after them.
 
     Raises:
@@ -81,7 +82,7 @@ def cut(network: Network) -> list[Link]:
             operators.append(replace(op, name=op.name.removeprefix(prefix), inputs=tuple(i - start for i in op.inputs)))
         found.append(Link(prefix, tuple(operators)))
         start += len(operators)
-    return found
+    return tuple(found)
 
 
 class Gradient(NamedTuple):

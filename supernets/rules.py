@@ -62,15 +62,16 @@ def summed_gradient(params: Params, zeros: Params, draws: list[Draw], batch: Bat
         config: How teachers are listened to.
     """
     total, all_kept, first = zeros, jnp.ones_like(batch.dropout), None
+    taught: Array | None = None
     for drawn in draws:
         target, loss = batch.target, LOSSES["ce"]
         if drawn.source == "first":
             assert first is not None
-            target = jax.nn.softmax(first.logits)
+            target = taught = _softmax(first.logits) if taught is None else taught
             loss = LOSSES[config.divergence]
         elif drawn.source == "teacher":
             assert batch.teacher is not None
-            target = batch.target + config.distill * jax.nn.softmax(batch.teacher)
+            target = batch.target + config.distill * _softmax(batch.teacher)
         dropout, features = batch.dropout if drawn.dropout else all_kept, _features(drawn.network)
         if features < dropout.shape[1]:  # in some spaces a narrow network has fewer
             dropout = dropout[:, :features]
@@ -78,6 +79,9 @@ def summed_gradient(params: Params, zeros: Params, draws: list[Draw], batch: Bat
         total, first = found.total, first or found
     assert first is not None
     return Summed(total, first.loss, first.logits)
+
+
+_softmax = jax.jit(jax.nn.softmax)  # one dispatch instead of six, which a small step would wait for
 
 
 def _features(network: Network) -> int:
