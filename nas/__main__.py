@@ -8,6 +8,7 @@ from typing import Any
 from nas.cli import app
 from nas.console import say
 from nas.files import explain
+from nas.jax_setup import keep_programs
 
 
 def _user_errors() -> tuple[type[BaseException], ...]:
@@ -60,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # libraries below chat on stderr, where our progress is
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    keep_programs()
     try:
         # typer hands Ctrl-C (130) and typer.Exit back as a value here, and raises neither
         if app(arguments, standalone_mode=False, prog_name="nas") == _INTERRUPTED:

@@ -77,7 +77,10 @@ def bench_step(options: argparse.Namespace) -> dict[str, Any]:
     from flax import nnx
 
     from supernets import NetworkModule, init_params
-    from supernets.chain import _run, gradient, prepare, programs
+    from supernets.chain import gradient
+    from supernets.prepare import prepare
+    from supernets.program_files import ProgramFiles
+    from supernets.programs import count, run
 
     size, batch, draws, statics = (16, 8, 3, 1) if options.quick else (32, 1024, 100, options.statics)
     width = 0.1 if options.quick else 1.0
@@ -85,8 +88,9 @@ def bench_step(options: argparse.Namespace) -> dict[str, Any]:
     assert isinstance(space, MBConvSpace)
     dtype = jnp.float32 if options.quick else jnp.bfloat16
     params = init_params(space, 0)
+    files = ProgramFiles.beside_compiled()
     start = time.perf_counter()
-    prepare(space, params, batch, dtype=dtype)
+    prepare(space, params, batch, dtype=dtype, files=files)
     document: dict[str, Any] = {"first_start_s": time.perf_counter() - start, "batch": batch, "size": size}
     images = jax.random.normal(jax.random.key(0), (batch, size, size, 3), dtype)
     target, dropout = jnp.full((batch, 10), 0.1), jnp.ones((batch, space.spec.feature_channels))
@@ -95,7 +99,7 @@ def bench_step(options: argparse.Namespace) -> dict[str, Any]:
     def chain(networks: list[Network]) -> Any:
         total = zeros(params)
         for network in networks:
-            total = gradient(params, total, network, images, target, dropout).total
+            total = gradient(params, total, network, images, target, dropout, files=files).total
         return total
 
     rng = np.random.default_rng(0)
@@ -104,7 +108,7 @@ def bench_step(options: argparse.Namespace) -> dict[str, Any]:
 
     def static(network: Network) -> Any:
         def loss(weights: Any) -> Any:
-            logits = _run(weights, images, network.operators, {}).reshape(batch, -1).astype(jnp.float32)
+            logits = run(weights, images, network.operators, {}).reshape(batch, -1).astype(jnp.float32)
             return -(target * jax.nn.log_softmax(logits)).sum(axis=1).mean()
 
         return jax.jit(lambda p: jax.grad(loss)(p)).lower(params)
@@ -128,7 +132,7 @@ def bench_step(options: argparse.Namespace) -> dict[str, Any]:
         rows[-1]["host_ms"] = host_ms(partial(chain, [network]), 10)
         rows[-1]["flops_share"] = 6 * network.macs * batch / (ours / 1000) / FLOPS
         print(json.dumps(rows[-1]), flush=True)
-    before = programs()
+    before = count()
     times = []
     for x in space.sample(rng, 2 * draws).reshape(draws, 2, -1):
         networks = [*ends, *(space.network(row) for row in x)]
@@ -142,7 +146,7 @@ def bench_step(options: argparse.Namespace) -> dict[str, Any]:
         "four": [rows[i]["network"] for i in four],
         "four_ms": together,
         "steps_ms": {"median": float(np.median(times)), "p90": float(np.quantile(times, 0.9)), "draws": draws},
-        "recompilations": programs() - before,
+        "recompilations": count() - before,
         "asked": {"step_over_static_sum": 1.15, "largest_over_plain_flax": 1.05, "first_start_s": 180, "later_s": 30},
     }
     keep(document, options)

@@ -17,11 +17,12 @@ import numpy as np
 from search_spaces import Network
 from search_spaces.hyperspace import StageSpace
 from supernets import masked
-from supernets.chain import cut, outputs
+from supernets.chain import outputs
 from supernets.config import TrainConfig
 from supernets.errors import TrainingError
 from supernets.first_steps import with_network_steps
 from supernets.layers import Moments
+from supernets.links import cut
 from supernets.params import Array, Params
 from supernets.shared import init_networks
 from supernets.update import Update

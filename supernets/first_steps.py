@@ -11,8 +11,8 @@ import numpy as np
 
 from search_spaces import Conv, Linear, Network, Operator, Space, covering
 from search_spaces.rounding import places, signed
-from supernets.chain import Operators, by_operator, cut
 from supernets.fake_quant import activation_scale, weight_scale
+from supernets.links import Operators, by_operator, cut
 from supernets.params import Array, Params
 from supernets.quantised import IMAGE, run_visited
 from supernets.slicing import filters, kernel_sizes, operator_weights

@@ -50,7 +50,7 @@ def pointwise(x: Array, kernel: Array) -> Array:
 
 def convolution(x: Array, kernel: Array, *, stride: int = 1, groups: int = 1) -> Array:
     """Convolution of `[n, h, w, c]` with `[k, k, c / groups, o]`, padding k // 2."""
-    if groups == 1 and x.shape[-1] <= _FEW and jax.default_backend() == "gpu":
+    if groups == 1 and x.shape[-1] <= FEW and jax.default_backend() == "gpu":
         return patches_product(x, kernel, stride)
     p = kernel.shape[0] // 2
     return lax.conv_general_dilated(
@@ -63,7 +63,7 @@ def convolution(x: Array, kernel: Array, *, stride: int = 1, groups: int = 1) ->
     )
 
 
-_FEW = 4  # channels of an image: too few for cuDNN's fast algorithms, and nothing else needs cuDNN in a MobileNet
+FEW = 4  # channels of an image: too few for cuDNN's fast algorithms, and nothing else needs cuDNN in a MobileNet
 
 
 def patches_product(x: Array, kernel: Array, stride: int) -> Array:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from search_spaces import Conv, Network, Operator
-from supernets.chain import Link, Operators, by_operator, cut
+from supernets.links import Link, Operators, by_operator, cut
 from supernets.params import Array, Params
 from supernets.quantised import rounded_input, run_rounded, steps
 from supernets.slicing import filters, kernel_sizes, operator_weights

@@ -13,9 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from search_spaces import ChoiceSpace
-from supernets.chain import Link, Operators, _apply, _head, _run, by_operator, cut
+from supernets.links import Link, Operators, by_operator, cut
 from supernets.losses import cross_entropy
 from supernets.params import Array, Params
+from supernets.programs import apply, head, run
 
 
 class Plan(NamedTuple):
@@ -69,11 +70,11 @@ def gates(
         target: Class probabilities `[n, classes]`.
     """
     owned = by_operator(params)
-    x = _apply(p.first.weights(params, owned), images, {}, p.first.operators)
+    x = apply(p.first.weights(params, owned), images, {}, p.first.operators)
     inputs = [x]
     for layer, k in zip(p.layers, path, strict=True):
         link = layer[k]
-        x = x if link is None else _apply(link.weights(params, owned), x, {}, link.operators)
+        x = x if link is None else apply(link.weights(params, owned), x, {}, link.operators)
         inputs.append(x)
     loss, g, logits = _head_only(p.head.weights(params, owned), x, target, p.head.operators)
     found: list[list[Array | float]] = []
@@ -117,18 +118,18 @@ def mixture(
         target: Class probabilities `[n, classes]`, scaled as the loss is.
     """
     owned, found = by_operator(params), dict(total)
-    x = _apply(p.first.weights(params, owned), images, {}, p.first.operators)
+    x = apply(p.first.weights(params, owned), images, {}, p.first.operators)
     inputs = [x]
     for layer, m in zip(p.layers, mixing, strict=True):
         y = None
         for link, weight in zip(layer, m, strict=True):
-            o = x if link is None else _apply(link.weights(params, owned), x, {}, link.operators)
+            o = x if link is None else apply(link.weights(params, owned), x, {}, link.operators)
             y = _add_scaled(y, o, np.float32(weight))
         x = y if y is not None else x
         inputs.append(x)
     ones = jnp.ones((len(images), p.head.operators[-1].in_channels))  # type: ignore[attr-defined]
     weights = p.head.weights(params, owned)
-    sums, g, loss, logits = _head(
+    sums, g, loss, logits = head(
         p.head.weights(found, owned), weights, x, target, ones, p.head.operators, cross_entropy
     )
     found.update(sums)
@@ -163,7 +164,7 @@ def mixture(
 @partial(jax.jit, static_argnames="operators")
 def _head_only(weights: Params, x: Array, target: Array, operators: Operators) -> tuple[Array, Array, Array]:
     def value_of(x: Array) -> tuple[Array, Array]:
-        logits = _run(weights, x, operators, {}).reshape(len(target), -1).astype(jnp.float32)
+        logits = run(weights, x, operators, {}).reshape(len(target), -1).astype(jnp.float32)
         return cross_entropy(logits, target), logits
 
     (value, logits), g = jax.value_and_grad(value_of, has_aux=True)(x)
@@ -172,13 +173,13 @@ def _head_only(weights: Params, x: Array, target: Array, operators: Operators) -
 
 @partial(jax.jit, static_argnames=("operators", "residual"))
 def _gate(weights: Params, x: Array, g: Array, operators: Operators, residual: bool) -> Array:
-    o = _run(weights, x, operators, {})
+    o = run(weights, x, operators, {})
     return jnp.vdot(g.astype(jnp.float32), ((o - x) if residual else o).astype(jnp.float32))
 
 
 @partial(jax.jit, static_argnames="operators")
 def _input_gradient(weights: Params, x: Array, g: Array, operators: Operators) -> Array:
-    return jax.vjp(lambda x: _run(weights, x, operators, {}), x)[1](g)[0]
+    return jax.vjp(lambda x: run(weights, x, operators, {}), x)[1](g)[0]
 
 
 @partial(jax.jit, static_argnames="operators", donate_argnums=0)
@@ -186,7 +187,7 @@ def _pull(
     total: Params, weights: Params, x: Array, g: Array, m: Array | np.float32, operators: Operators
 ) -> tuple[Params, Array, Array]:
     """Sums with a block's own gradients, scaled by m; m times the gradient of its input; <g, o(x)>."""
-    o, pullback = jax.vjp(lambda w, x: _run(w, x, operators, {}), weights, x)
+    o, pullback = jax.vjp(lambda w, x: run(w, x, operators, {}), weights, x)
     dw, dx = pullback((m * g).astype(o.dtype))
     dot = jnp.vdot(g.astype(jnp.float32), o.astype(jnp.float32))
     return jax.tree.map(jnp.add, total, dw), dx, dot

@@ -12,6 +12,7 @@ from supernets.chain import forward, gradient
 from supernets.config import TrainConfig
 from supernets.losses import Loss, adaptive_divergence, cross_entropy
 from supernets.params import Array, Params
+from supernets.program_files import ProgramFiles
 
 LOSSES: dict[str, Loss] = {"ce": cross_entropy, "alpha": adaptive_divergence}
 
@@ -51,7 +52,14 @@ class Summed(NamedTuple):
     logits: Array
 
 
-def summed_gradient(params: Params, zeros: Params, draws: list[Draw], batch: Batch, config: TrainConfig) -> Summed:
+def summed_gradient(
+    params: Params,
+    zeros: Params,
+    draws: list[Draw],
+    batch: Batch,
+    config: TrainConfig,
+    files: ProgramFiles | None = None,
+) -> Summed:
     """The sum, not the mean, of the gradients of a step's networks (OFA; BigNAS).
 
     Args:
@@ -60,6 +68,7 @@ def summed_gradient(params: Params, zeros: Params, draws: list[Draw], batch: Bat
         draws: The networks, the one that teaches in place first.
         batch: What they see.
         config: How teachers are listened to.
+        files: Where programs are kept, on one device.
     """
     total, all_kept, first = zeros, jnp.ones_like(batch.dropout), None
     taught: Array | None = None
@@ -75,7 +84,7 @@ def summed_gradient(params: Params, zeros: Params, draws: list[Draw], batch: Bat
         dropout, features = batch.dropout if drawn.dropout else all_kept, _features(drawn.network)
         if features < dropout.shape[1]:  # in some spaces a narrow network has fewer
             dropout = dropout[:, :features]
-        found = gradient(params, total, drawn.network, batch.images, target, dropout, loss)
+        found = gradient(params, total, drawn.network, batch.images, target, dropout, loss, files)
         total, first = found.total, first or found
     assert first is not None
     return Summed(total, first.loss, first.logits)

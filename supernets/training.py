@@ -13,7 +13,7 @@ import numpy as np
 from search_spaces import MBConvSpace, Network, Space
 from supernets import rules
 from supernets.batches import Batches, Images, batches
-from supernets.chain import forward, prepare
+from supernets.chain import forward
 from supernets.checkpoint import Checkpoints
 from supernets.config import TrainConfig
 from supernets.draws import Draws
@@ -24,6 +24,8 @@ from supernets.interrupt import interruptible
 from supernets.logs import EventFile, forget_after, record
 from supernets.params import Array, Params
 from supernets.placement import Placement
+from supernets.prepare import prepare
+from supernets.program_files import ProgramFiles
 from supernets.rules import Batch, Draw
 from supernets.update import TrainState, Update, copy
 
@@ -55,6 +57,7 @@ class Setting(NamedTuple):
     recipe: Recipe
     config: TrainConfig
     placement: Placement
+    files: ProgramFiles | None
 
     @property
     def per_epoch(self) -> int:
@@ -119,7 +122,8 @@ def train(
     place = Placement(config.batch_size, devices)
     source = batches(images, labels, batch_size=config.batch_size, seed=config.seed, place=place, workers=workers)
     recipe = Recipe.of(config, mean, std, crops=not isinstance(images, np.ndarray))
-    setting = Setting(space, source, recipe, config, place)
+    files = ProgramFiles.beside_compiled() if place.count == 1 else None
+    setting = Setting(space, source, recipe, config, place, files)
     try:
         return _Training(setting, folder, start, teacher).run(resume, on_step, on_compiled)
     finally:
@@ -188,7 +192,15 @@ class _Training:
             return
         if len(space.spec.resolutions) <= _PREPARED:
             dtype = jnp.bfloat16 if config.precision == "bf16" else jnp.float32
-            prepare(space, self.state.params, config.batch_size, on_compiled, place=place.batch, dtype=dtype)
+            prepare(
+                space,
+                self.state.params,
+                config.batch_size,
+                on_compiled,
+                place=place.batch,
+                dtype=dtype,
+                files=self.setting.files,
+            )
 
     def _start_step(self) -> None:
         """Hands a step to the devices; nothing here waits for them."""
@@ -210,7 +222,7 @@ class _Training:
         networks = draws.of_step(self.step, self.state, batch)
         batch = batch._replace(teacher=self._teach(batch, networks))
         zeros = self.update.zeros(self.state.params)
-        summed = rules.summed_gradient(self.state.params, zeros, networks, batch, setting.config)
+        summed = rules.summed_gradient(self.state.params, zeros, networks, batch, setting.config, setting.files)
         self.state = self.update.run(self.state, summed.total, self.guard.rate)
         self.step += 1
         seen = figures(summed.loss, summed.logits, labels, sharding=setting.placement.whole)

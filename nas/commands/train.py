@@ -97,6 +97,7 @@ def train(
     """
     from nas.errors import UserError
     from nas.files import writable_folder
+    from nas.jax_setup import spare_autotuning
     from nas.lock import locked
     from nas.spaces import parse_options
     from nas.train_run import space_for, train_run
@@ -147,6 +148,7 @@ def train(
     }
     config = TrainConfig(seed=seed, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
     chosen = space_for(space, images, options)
+    spare_autotuning(chosen)
     held_out = validation or max(1, min(1000, len(images.train_images) // 6))
     with locked(out, "nas train") if host == 0 else nullcontext():
         if differentiable:

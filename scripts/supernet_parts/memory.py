@@ -25,7 +25,7 @@ def memory_row(count: int, size: int, batch: int) -> dict[str, Any]:
     import jax
     import jax.numpy as jnp
 
-    from supernets import mixed
+    from supernets import links, mixed, programs
     from supernets.chain import gradient
     from supernets.shared import init_shared
 
@@ -42,12 +42,12 @@ def memory_row(count: int, size: int, batch: int) -> dict[str, Any]:
 
     def at_once(m: Any) -> Any:
         """The mixture as one program that keeps every candidate's intermediate values."""
-        owned = mixed.by_operator(params)
-        x = mixed._run(p.first.weights(params, owned), images, p.first.operators, {})
+        owned = links.by_operator(params)
+        x = programs.run(p.first.weights(params, owned), images, p.first.operators, {})
         for layer, share in zip(p.layers, m, strict=True):
-            outputs = [x if k is None else mixed._run(k.weights(params, owned), x, k.operators, {}) for k in layer]
+            outputs = [x if k is None else programs.run(k.weights(params, owned), x, k.operators, {}) for k in layer]
             x = sum(s * o for s, o in zip(share, outputs, strict=True))
-        logits = mixed._run(p.head.weights(params, owned), x, p.head.operators, {}).reshape(batch, -1)
+        logits = programs.run(p.head.weights(params, owned), x, p.head.operators, {}).reshape(batch, -1)
         return -(target * jax.nn.log_softmax(logits)).sum(axis=1).mean()
 
     whole = jax.jit(jax.grad(at_once)).lower([jnp.asarray(s, jnp.float32) for s in shares]).compile()
@@ -67,17 +67,16 @@ def peak_bytes(run: Callable[[], Any]) -> int:
     """Most bytes of arrays that live on the device between the programs of a call, beyond those from before it."""
     import jax
 
-    from supernets import chain, mixed
+    from supernets import mixed, programs
 
     before, peak = sum(a.nbytes for a in jax.live_arrays()), [0]
-    programs = {
+    watch = {
         (module, name): getattr(module, name)
-        for module in (chain, mixed)
+        for module in (programs, mixed)
         for name in (
-            "_first_forward",
-            "_forward",
-            "_backward",
-            "_apply",
+            "forward",
+            "backward",
+            "apply",
             "_gate",
             "_input_gradient",
             "_pull",
@@ -95,10 +94,10 @@ def peak_bytes(run: Callable[[], Any]) -> int:
         return call
 
     try:
-        for (module, name), inner in programs.items():
+        for (module, name), inner in watch.items():
             setattr(module, name, watched(inner))
         jax.block_until_ready(run())
     finally:
-        for (module, name), inner in programs.items():
+        for (module, name), inner in watch.items():
             setattr(module, name, inner)
     return peak[0]

@@ -20,10 +20,10 @@ from supernets.architecture import (
     softmax,
     through_softmax,
 )
-from supernets.chain import _run
 from supernets.config import TrainConfig
 from supernets.differentiable import Differentiable
 from supernets.errors import TrainingError
+from supernets.programs import run
 from supernets.search_config import SearchConfig, fbnet_config, proxyless_config
 from supernets.shared import init_shared
 
@@ -52,11 +52,11 @@ def setting():
 def loss_of_shares(p, params, shares, images, target):
     """The mixture as one differentiable function: what the blockwise code must agree with."""
     owned = mixed.by_operator(params)
-    x = _run(p.first.weights(params, owned), images, p.first.operators, {})
+    x = run(p.first.weights(params, owned), images, p.first.operators, {})
     for layer, m in zip(p.layers, shares, strict=True):
-        outputs = [x if link is None else _run(link.weights(params, owned), x, link.operators, {}) for link in layer]
+        outputs = [x if link is None else run(link.weights(params, owned), x, link.operators, {}) for link in layer]
         x = sum(share * o for share, o in zip(m, outputs, strict=True))
-    logits = _run(p.head.weights(params, owned), x, p.head.operators, {})
+    logits = run(p.head.weights(params, owned), x, p.head.operators, {})
     return -(target * jax.nn.log_softmax(logits.reshape(len(images), -1))).sum(axis=1).mean()
 
 

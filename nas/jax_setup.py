@@ -1,0 +1,33 @@
+"""What JAX reads from the environment, set before its first use; what is set there already stays."""
+
+import os
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from search_spaces import Space
+
+
+def keep_programs() -> None:
+    """Compiled programs are kept between starts, in a folder a host: they hold instructions of its processor."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nas-platform"
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache / platform.node() / "jax"))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+
+
+def spare_autotuning(space: "Space") -> None:
+    """XLA need not try algorithms for spaces whose convolutions are products or kernels of our own.
+
+    Trying takes minutes for the programs of a space (supernets/README.md).
+    """
+    from search_spaces import Conv
+    from supernets.layers import FEW
+
+    convolutions = [op for op in space.network(space.cardinality - 1) if isinstance(op, Conv)]
+    flags = os.environ.get("XLA_FLAGS", "")
+    if all(op.depthwise or op.kernel == 1 or op.in_channels <= FEW for op in convolutions) and _FLAG not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} --{_FLAG}=0".strip()
+
+
+_FLAG = "xla_gpu_autotune_level"

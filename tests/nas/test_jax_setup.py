@@ -1,0 +1,44 @@
+"""What JAX is told before its first use: where programs are kept, and that a MobileNet needs no autotuning."""
+
+import os
+
+import pytest
+
+from nas.jax_setup import keep_programs, spare_autotuning
+from search_spaces import get_space
+
+NAMES = ("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "XLA_FLAGS")
+
+
+@pytest.fixture
+def environment(monkeypatch, tmp_path):
+    for name in NAMES:
+        monkeypatch.setenv(name, "")  # so that what is set is taken back
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return os.environ
+
+
+def test_programs_are_kept_below_the_users_cache(environment, tmp_path):
+    keep_programs()
+    assert environment["JAX_COMPILATION_CACHE_DIR"].startswith(str(tmp_path / "nas-platform"))
+
+
+def test_what_the_user_has_set_stays(environment):
+    environment["JAX_COMPILATION_CACHE_DIR"], environment["XLA_FLAGS"] = "/elsewhere", "--xla_gpu_autotune_level=3"
+    keep_programs()
+    spare_autotuning(get_space("ofa_mbv3"))
+    assert (environment["JAX_COMPILATION_CACHE_DIR"], environment["XLA_FLAGS"]) == (
+        "/elsewhere",
+        "--xla_gpu_autotune_level=3",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "spared"), [("ofa_mbv3", True), ("proxyless", True), ("fbnet", True), ("ofa_resnet50", False)]
+)
+def test_only_dense_convolutions_need_autotuning(environment, name, spared):
+    environment["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
+    spare_autotuning(get_space(name))
+    assert ("--xla_gpu_autotune_level=0" in environment["XLA_FLAGS"]) == spared
+    assert environment["XLA_FLAGS"].startswith("--xla_force_host_platform_device_count=2")
