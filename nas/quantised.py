@@ -1,7 +1,7 @@
 """Runs of quantised supernets: fine-tuning from a trained one, and what their exported files are checked against."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from nas.errors import UserError
 from nas.memory import release_memory
 from nas.runs import Run
 from nas.subnets import Evaluator, Subnets, image_sizes
+from nas.train_run import recorded_training
 
 if TYPE_CHECKING:
     from supernets import TrainConfig
@@ -32,9 +33,7 @@ def fine_tuning(origin: Run, given: Mapping[str, Any]) -> "TrainConfig":
     """
     from supernets import TrainConfig
 
-    recorded = origin.config["train"]
-    kept = {f.name: recorded[f.name] for f in fields(TrainConfig) if f.name in recorded}
-    base = asdict(TrainConfig()) | kept
+    base = asdict(recorded_training(origin))
     shares = {"epochs": max(1, base["epochs"] // 6), "peak_lr": base["peak_lr"] / 10}
     fixed = {
         "method": "qfa",

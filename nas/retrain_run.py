@@ -142,7 +142,7 @@ def retrain(
             devices=devices,
             workers=workers,
         )
-    stats = network_moments(params, network, jnp.asarray(subnets.calibration_images(network.size)))
+    stats = network_moments(params, network, jnp.asarray(subnets.seen_images(network.size, config)))
     weights = export_weights(slice_weights(params, network, stats))
     path = out / "network.onnx"
     write_bytes(path, onnx_model(network, weights, batch=1).SerializeToString())

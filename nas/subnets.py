@@ -3,14 +3,17 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nas.onnx_eval import accuracy, logits
 from nas.runs import Run
-from nas.train_run import recorded_data
+from nas.train_run import recorded_data, recorded_training
 from search_spaces import Space
+
+if TYPE_CHECKING:
+    from supernets import TrainConfig
 
 CALIBRATION_IMAGES = 500
 _TEST_CHUNK = 1000  # test images in memory at once
@@ -23,7 +26,7 @@ class Evaluator:
     Attributes:
         space: Of the subnets.
         params: The supernet's weights.
-        calibration: Training images for the batch norms, by resolution, normalised NHWC.
+        calibration: Training images for the batch norms, by resolution, augmented and normalised, NHWC.
         images: Validation images by resolution, NCHW.
         labels: Their classes.
     """
@@ -105,8 +108,17 @@ class Subnets:
         parts = (raw[i : i + _TEST_CHUNK] for i in range(0, len(raw), _TEST_CHUNK))
         return np.concatenate([run(nchw(self.images(part, size))) for part in parts])
 
+    def seen_images(self, size: int, config: "TrainConfig | None" = None) -> np.ndarray:
+        """Training images for batch norms, NHWC, augmented as in the training of the run, or in another."""
+        from supernets.inputs import Recipe, seen_images
+
+        images, data = self.split.train_images, self.data
+        crops = not isinstance(images, np.ndarray)
+        recipe = Recipe.of(config or recorded_training(self.run), data.mean, data.std, crops=crops)
+        return seen_images(images, recipe, count=CALIBRATION_IMAGES, size=size)
+
     def calibration_images(self, size: int) -> np.ndarray:
-        """Training images for batch norms and quantisation, NHWC: a random choice, for files often come by class."""
+        """Training images for quantisation, NHWC, not augmented: a random choice, for files often come by class."""
         images = self.split.train_images
         rng = np.random.default_rng([self.run.config["seed"], 6])
         return self.images(images[rng.permutation(len(images))[:CALIBRATION_IMAGES]], size)
@@ -119,7 +131,7 @@ class Subnets:
         return Evaluator(
             self.run.space,
             self.params,
-            {size: self.calibration_images(size) for size in sizes},
+            {size: self.seen_images(size) for size in sizes},
             {size: nchw(self.images(self.split.validation_images, size)) for size in sizes},
             self.split.validation_labels,
         )

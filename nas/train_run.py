@@ -1,7 +1,7 @@
 """Training a supernet into a run folder."""
 
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +82,15 @@ def recorded_data(run: Run) -> "Dataset":
             "restore it, or train again into another folder."
         )
     return data
+
+
+def recorded_training(run: Run) -> "TrainConfig":
+    """How the weights of a run were trained; what is newer than the run had its default."""
+    from supernets import TrainConfig
+
+    recorded = run.config["train"]
+    recorded = recorded.get("weights", recorded)  # of a differentiable search
+    return TrainConfig(**{f.name: recorded[f.name] for f in fields(TrainConfig) if f.name in recorded})
 
 
 def train_run(

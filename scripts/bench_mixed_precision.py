@@ -115,7 +115,7 @@ def trained(subject: Subject, data: str, place: Path, epochs: int) -> Network:
     from supernets import TrainConfig, export_weights, slice_weights, train
     from supernets.calibrate import network_moments
     from supernets.data import load_dataset
-    from supernets.images import prepare
+    from supernets.inputs import Recipe, seen_images
 
     found = load_dataset(data, seed=0)
     space = get_space(subject.space, **subject.options, num_classes=found.num_classes)
@@ -140,7 +140,8 @@ def trained(subject: Subject, data: str, place: Path, epochs: int) -> Network:
             folder=place / "checkpoints",
             on_step=lambda r: update(r.step, r.steps, f"loss {r.loss:.3f}, accuracy {r.accuracy:.1f} %"),
         )
-    images = prepare(split.train_images[:1000], found.mean, found.std, size=network.size)
+    recipe = Recipe.of(config, found.mean, found.std)
+    images = seen_images(split.train_images, recipe, count=1000, size=network.size)
     weights = export_weights(slice_weights(params, network, network_moments(params, network, jnp.asarray(images))))
     write_bytes(path, onnx_model(network, weights).SerializeToString())
     return network

@@ -68,7 +68,7 @@ def run_teacher(subnets: Subnets, hyper: Hyperspace) -> "Teacher":
 
     resolution = max(hyper.resolutions)
     network = teacher_network(subnets.run.space, subnets.run.config["train"], resolution)
-    images = jnp.asarray(subnets.calibration_images(resolution))
+    images = jnp.asarray(subnets.seen_images(resolution))
     params = {name: jnp.asarray(value) for name, value in subnets.params.items()}
     sizes = tuple(hyper.size_before(s, resolution) for s in range(1, len(STAGES) + 2))
     return Teacher(params, network, network_moments(params, network, images), sizes)

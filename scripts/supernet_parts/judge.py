@@ -3,8 +3,6 @@
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from search_spaces import Network
 
 _CHUNK = 1000  # images at once when testing
@@ -13,26 +11,22 @@ _CHUNK = 1000  # images at once when testing
 class Judge:
     """Test accuracy of networks; the images are prepared once and stay on the device."""
 
-    def __init__(self, data: Any, size: int, *, calibration: int = 2000, half: bool = False) -> None:
-        self._data, self._size, self._half, self._calibration = data, size, half, calibration
+    def __init__(self, data: Any, size: int, config: Any, *, calibration: int = 2000) -> None:
+        self._data, self._size, self._config, self._calibration = data, size, config, calibration
 
     @cached_property
     def _images(self) -> tuple[Any, list[Any], list[Any]]:
         import jax.numpy as jnp
 
         from supernets.images import prepare
+        from supernets.inputs import Recipe, seen_images
 
-        data = self._data
-        chosen = np.random.default_rng(0).permutation(len(data.train_images))[: self._calibration]
-
-        def ready(some: np.ndarray) -> Any:
-            x = prepare(some, data.mean, data.std, size=self._size)
-            return x.astype(jnp.bfloat16) if self._half else x
-
-        n = max(_CHUNK, len(data.test_labels) // _CHUNK * _CHUNK)
-        parts = [slice(i, i + _CHUNK) for i in range(0, min(n, len(data.test_labels)), _CHUNK)]
-        tests = [ready(data.test_images[part]) for part in parts]
-        return ready(data.train_images[chosen]), tests, [jnp.asarray(data.test_labels[part]) for part in parts]
+        data, size = self._data, self._size
+        recipe = Recipe.of(self._config, data.mean, data.std)
+        seen = seen_images(data.train_images, recipe, count=self._calibration, size=size)
+        parts = [slice(i, i + _CHUNK) for i in range(0, len(data.test_labels), _CHUNK)]
+        tests = [prepare(data.test_images[part], data.mean, data.std, size=size) for part in parts]
+        return jnp.asarray(seen), tests, [jnp.asarray(data.test_labels[part]) for part in parts]
 
     def __call__(self, params: Any, network: Network) -> float:
         """Percent of the test images, batch norm recalibrated on training images."""

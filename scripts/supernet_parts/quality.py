@@ -22,7 +22,7 @@ def quality(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
     if options.method == "sandwich":  # the gradients of four networks are summed: BigNAS's 0.1 for 256 images
         config = replace(config, peak_lr=0.2)
     config = rebatched(config, options.batch)
-    judge = Judge(data, data.image_size)
+    judge = Judge(data, data.image_size, config)
     X = space.sample(np.random.default_rng(0), 201)
     median = X[np.argsort([space.network(x).macs for x in X])[100]]
     chosen = {"smallest": 0 * median, "median": median, "largest": space.cardinality - 1}

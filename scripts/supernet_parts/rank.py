@@ -24,7 +24,7 @@ def rank(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
     params, seconds = stages.kept("macro", lambda: stages.train(space, data, config, "macro"))
     table = pq.read_table(SHARED / "bench" / "nasbench_macro.parquet").to_pydict()
     rows = np.random.default_rng(0).choice(len(table["arch"]), 4 if options.quick else 300, replace=False)
-    judge = Judge(data, 32, calibration=600 if options.quick else 5000)
+    judge = Judge(data, 32, config, calibration=600 if options.quick else 5000)
 
     def inherited() -> list[float]:
         return [judge(params, space.network(space.parse(table["arch"][i]))) for i in rows]

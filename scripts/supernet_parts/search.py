@@ -84,7 +84,7 @@ def search(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
     measured = stages("measure", equals) if options.only in ("measure", "all") else stages.results["measure"]
     if options.only == "measure":
         return measured
-    judge = Judge(data, space.spec.image_size)
+    judge = Judge(data, space.spec.image_size, settings(options))
 
     def alone(network: Network, name: str) -> dict[str, Any]:
         one = One(network)
