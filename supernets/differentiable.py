@@ -1,46 +1,33 @@
 """Differentiable search: ProxylessNAS (Cai et al., ICLR 2019) and FBNet (Wu et al., CVPR 2019)."""
 
 import time
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from search_spaces import Architecture, ChoiceSpace
-from supernets.architecture import (
-    Adam,
-    LatencyModel,
-    Layers,
-    added,
-    gumbel_softmax,
-    multiplied,
-    rescaled,
-    sample_pair,
-    softmax,
-    through_softmax,
-)
+from search_spaces import Architecture, ChoiceSpace, Linear
+from supernets.arch_steps import PROXYLESS, Search, Seen, through_mixture
+from supernets.architecture import LatencyModel, Layers, softmax
 from supernets.batches import Images, batches
-from supernets.chain import forward, gradient
+from supernets.chain import gradient
 from supernets.checkpoint import Checkpoints
+from supernets.distribution import Distribution
 from supernets.errors import TrainingError
 from supernets.inputs import Recipe, figures, make_batch
 from supernets.interrupt import interruptible
 from supernets.logs import EventFile
-from supernets.mixed import gates, mixture, plan
+from supernets.mixed import mixture, plan
 from supernets.params import Array, Params
 from supernets.placement import Placement
+from supernets.reports import OnStep, StepReport
 from supernets.search_config import SearchConfig
 from supernets.shared import init_shared
-from supernets.training import OnStep, StepReport
 from supernets.update import Update
-
-_PROXYLESS_ADAM = (0.0, 0.999)
-_FBNET_ADAM = (0.9, 0.999)
 
 
 class Found(NamedTuple):
@@ -89,7 +76,9 @@ class Differentiable:
         devices: int | None = None,
         workers: int = 0,
     ) -> None:
-        self.space, self.config, self.latency, self.plan = space, config, latency, plan(space)
+        self.space, self.config = space, config
+        self.distribution = Distribution(config, space.cardinality)
+        self.search = Search(space, plan(space), latency, config, self.distribution)
         weights = config.weights
         order = np.random.default_rng([weights.seed, 2]).permutation(len(images))
         held = round(config.arch_share * len(images))
@@ -109,15 +98,8 @@ class Differentiable:
         self.recipes = {"weight": recipe, "arch": replace(recipe, label_smoothing=0.0)}
         self.events = self._events()
         self.update = Update(weights, sum(kind == "weight" for kind, _, _ in self.events), self._rate())
-        self.adam = Adam(
-            config.arch_rate, *(_PROXYLESS_ADAM if config.method == "proxyless" else _FBNET_ADAM), config.arch_decay
-        )
         self.state = self.place.everywhere(self.update.fresh(weights, init_shared(space, weights.seed)))
-        rng = np.random.default_rng([weights.seed, 3])
-        self.alphas: Layers = [rng.normal(0, 1e-3, size=int(c)) for c in space.cardinality]
-        self.m, self.v = [0 * a for a in self.alphas], [0 * a for a in self.alphas]
-        self.step, self.updates, self.baseline = 0, 0, float("nan")
-        self.smooth = float("nan")
+        self.step, self.smooth = 0, float("nan")
         self.folder, self.checkpoints = folder, Checkpoints(folder, space)
 
     def _events(self) -> list[tuple[str, int, int]]:
@@ -162,7 +144,7 @@ class Differentiable:
                 source.close()
         if self.checkpoints.latest != len(self.events):
             self._save()
-        return Found(self.state.params, self.alphas, self.expected_ms)
+        return Found(self.state.params, self.distribution.alphas, self.expected_ms)
 
     def _run(self, on_step: OnStep | None) -> None:
         saved, log = time.monotonic(), EventFile(self.folder, self.step)
@@ -186,15 +168,12 @@ class Differentiable:
                     features=1,
                     sharding=self.place.divided,
                 )
-                steps: dict[str, Callable[..., tuple[Array | float, Array]]] = {
-                    "weight": self._weights,
-                    "arch": self._arch,
-                }
-                loss, logits = steps[kind](batch.images, batch.target, labels, epoch, rng)
+                seen = Seen(batch.images, batch.target, labels, epoch, rng)
+                loss, logits = self._weights(seen) if kind == "weight" else self._arch(seen)
                 self.step += 1
-                seen = figures(jnp.float32(loss), logits, labels, sharding=self.place.whole)
+                shown = figures(jnp.float32(loss), logits, labels, sharding=self.place.whole)
                 self._settle(pending, log, on_step)
-                pending.append((self.step, seen, self.expected_ms if kind == "arch" else float("nan")))
+                pending.append((self.step, shown, self.expected_ms if kind == "arch" else float("nan")))
                 if time.monotonic() - saved > self.config.weights.checkpoint_seconds:
                     self._settle(pending, log, on_step)
                     self._save()
@@ -217,138 +196,43 @@ class Differentiable:
     @property
     def expected_ms(self) -> float:
         """Expected latency of the distribution."""
-        return self.latency.expected_ms([softmax(a) for a in self.alphas])
+        return self.search.latency.expected_ms(self.distribution.shares)
 
     # -- steps ---------------------------------------------------------------------------------
 
-    def _weights(
-        self, images: Array, target: Array, labels: Array, epoch: int, rng: np.random.Generator
-    ) -> tuple[Array | float, Array]:
-        del labels
-        params, zeros = self.state.params, self.update.zeros(self.state.params)
+    def _weights(self, seen: Seen) -> tuple[Array | float, Array]:
+        params, zeros, distribution = self.state.params, self.update.zeros(self.state.params), self.distribution
         if self.config.method == "proxyless":
-            path = self._path(rng)
-            found = gradient(params, zeros, self.space.network(path), images, target, self._kept)
+            network = self.space.network(distribution.path(seen.rng))
+            found = gradient(params, zeros, network, seen.images, seen.target, self._kept)
             self.state = self.update.run(self.state, found.total, 1.0)
             return found.loss, found.logits
-        mixing = self._mixing(epoch, rng)
-        factor, _ = self._product(0.0, self.latency.expected_ms(mixing))
-        mixed = mixture(params, zeros, self.plan, mixing, images, jnp.float32(factor) * target)
+        mixing = distribution.mixing(seen.epoch, seen.rng)
+        factor, _ = self.search.product(0.0, self.search.latency.expected_ms(mixing))
+        target = jnp.float32(factor) * seen.target
+        mixed = mixture(params, zeros, self.search.plan, mixing, seen.images, target)
         self.state = self.update.run(self.state, mixed.total, 1.0)
         return mixed.loss, mixed.logits
 
-    def _arch(
-        self, images: Array, target: Array, labels: Array, epoch: int, rng: np.random.Generator
-    ) -> tuple[float, Array]:
-        params, config = self.state.params, self.config
-        if config.method == "fbnet":
-            mixing = self._mixing(epoch, rng)
-            ms, heat = self.latency.expected_ms(mixing), self._temperature(epoch)
-            mixed = mixture(params, self.update.zeros(params), self.plan, mixing, images, target)
-            factor, slope = self._product(mixed.loss, ms)
-            pairs = zip(mixing, mixed.mixing, self.latency.blocks_ms, strict=True)
-            self._move([through_softmax(m, factor * g + slope * costs) / heat for m, g, costs in pairs])
-            return factor * mixed.loss, mixed.logits
-        if config.gradient == "reinforce":
-            return self._reinforce(images, target, labels, rng)
-        if config.gradient == "two":
-            return self._two_paths(images, target, rng)
-        path = self._path(rng)
-        shares = [softmax(a) for a in self.alphas]
-        found = gates(params, self.plan, path, [range(len(a)) for a in self.alphas], images, target)
-        value, factor, slope = self._with_latency(found.loss, self.latency.expected_ms(shares))
-        parts = zip(shares, found.gradient, self.latency.blocks_ms, strict=True)
-        self._move([through_softmax(p, factor * g + slope * costs) for p, g, costs in parts])
-        return value, found.logits
-
-    def _two_paths(self, images: Array, target: Array, rng: np.random.Generator) -> tuple[float, Array]:
-        """Two sampled candidates a layer; an active skip leaves its layer as it is."""
-        pairs = [sample_pair(a, rng) for a in self.alphas]
-        path = [pair.active for pair in pairs]
-        found = gates(self.state.params, self.plan, path, [(p.a, p.b) for p in pairs], images, target)
-        shares, gradients = [], []
-        for alpha, pair in zip(self.alphas, pairs, strict=True):
-            share = np.zeros_like(alpha)
-            share[[pair.a, pair.b]] = softmax(alpha[[pair.a, pair.b]])
-            shares.append(share)
-        value, factor, slope = self._with_latency(found.loss, self.latency.expected_ms(shares))
-        for i, (pair, share) in enumerate(zip(pairs, shares, strict=True)):
-            two, own = [pair.a, pair.b], np.zeros_like(share)
-            if self.plan.layers[i][pair.active] is not None:
-                g = factor * found.gradient[i] + slope * self.latency.blocks_ms[i]
-                own[two] = through_softmax(share[two], g[two])
-            gradients.append(own)
-        old = self.alphas
-        idle = [self.plan.layers[i][pair.active] is None for i, pair in enumerate(pairs)]
-        self._move(gradients)
-        moved = zip(old, self.alphas, pairs, idle, strict=True)
-        self.alphas = [a if rests else rescaled(a, b, pair) for a, b, pair, rests in moved]
-        return value, found.logits
-
-    def _reinforce(self, images: Array, target: Array, labels: Array, rng: np.random.Generator) -> tuple[float, Array]:
-        """R = accuracy (reference / latency)^power; the baseline takes 0.99 of each new mean."""
-        del target
-        config, paths, rewards = self.config, [], []
-        for _ in range(config.reinforce_batch):
-            path = self._path(rng)
-            logits = forward(self.state.params, self.space.network(path), images)
-            accuracy = float((logits.argmax(axis=1) == labels).mean())
-            paths.append(path)
-            rewards.append(accuracy * (config.reference_ms / self.latency.of(path)) ** config.reinforce_power)
-        mean = float(np.mean(rewards))
-        self.baseline = mean if np.isnan(self.baseline) else self.baseline + 0.99 * (mean - self.baseline)
-        gradients = [np.zeros_like(a) for a in self.alphas]
-        for path, reward in zip(paths, rewards, strict=True):
-            for i, k in enumerate(path):  # of -(R - baseline) log p(path)
-                gradients[i] += (reward - self.baseline) * (softmax(self.alphas[i]) - np.eye(len(gradients[i]))[k])
-        self._move([g / len(paths) for g in gradients])
-        return -mean, logits
-
-    # -- parts ---------------------------------------------------------------------------------
+    def _arch(self, seen: Seen) -> tuple[float, Array]:
+        params = self.state.params
+        if self.config.method == "fbnet":
+            return through_mixture(self.search, params, self.update.zeros(params), seen)
+        return PROXYLESS[self.config.gradient](self.search, params, seen)
 
     @cached_property
     def _kept(self) -> Array:
         """Nothing is dropped before the classifier."""
-        ones = np.ones((self.config.weights.batch_size, self.plan.head.operators[-1].in_channels), np.float32)  # type: ignore[attr-defined]
+        last = self.search.plan.head.operators[-1]
+        assert isinstance(last, Linear)
+        ones = np.ones((self.config.weights.batch_size, last.in_channels), np.float32)
         return self.place.batch(jnp.asarray(ones))
 
-    def _path(self, rng: np.random.Generator) -> Architecture:
-        return tuple(int(rng.choice(len(a), p=softmax(a))) for a in self.alphas)
-
-    def _temperature(self, epoch: int) -> float:
-        return self.config.temperature * float(np.exp(-self.config.cooling * epoch))
-
-    def _mixing(self, epoch: int, rng: np.random.Generator) -> Layers:
-        return [gumbel_softmax(a, self._temperature(epoch), rng) for a in self.alphas]
-
-    def _product(self, loss: float, ms: float) -> tuple[float, float]:
-        return multiplied(loss, ms, alpha=self.config.alpha, beta=self.config.beta, reference_ms=None)
-
-    def _with_latency(self, loss: float, ms: float) -> tuple[float, float, float]:
-        """The whole loss; the factor of the cross entropy's gradient; the slope by latency, per ms."""
-        config = self.config
-        if config.loss == "add":
-            term, slope = added(ms, weight=config.latency_weight, reference_ms=config.reference_ms)
-            return loss + term, 1.0, slope
-        factor, slope = multiplied(loss, ms, alpha=config.alpha, beta=config.beta, reference_ms=config.reference_ms)
-        return factor * loss, factor, slope
-
-    def _move(self, gradients: Layers) -> None:
-        self.updates += 1
-        parts = zip(self.alphas, gradients, self.m, self.v, strict=True)
-        moved = [self.adam(a, g, m, v, self.updates) for a, g, m, v in parts]
-        self.alphas, self.m, self.v = ([part[i] for part in moved] for i in range(3))
+    # -- checkpoints ---------------------------------------------------------------------------
 
     def _save(self) -> None:
-        numbers = {name: [a.tolist() for a in getattr(self, name)] for name in ("alphas", "m", "v")}
-        about: dict[str, Any] = {
-            "config": asdict(self.config),
-            "step": self.step,
-            "updates": self.updates,
-            "baseline": self.baseline,
-            "smooth": self.smooth,
-        }
-        self.checkpoints.save(self.step, self.state.saved(), about | numbers)
+        about = {"config": asdict(self.config), "step": self.step, "smooth": self.smooth}
+        self.checkpoints.save(self.step, self.state.saved(), about | self.distribution.saved())
 
     def _resume(self) -> None:
         saved, about = self.checkpoints.restore(self.state.saved())
@@ -356,10 +240,8 @@ class Differentiable:
             changed = next(k for k, v in asdict(self.config).items() if about["config"].get(k) != v)
             raise TrainingError(f"The checkpoint was searched with another {changed}; use the same options or --out.")
         self.state = self.place.everywhere(self.state._replace(**saved))
-        for name in ("step", "updates", "baseline", "smooth"):
-            setattr(self, name, about.get(name, float("nan")))
-        for name in ("alphas", "m", "v"):
-            setattr(self, name, [np.array(a) for a in about[name]])
+        self.step, self.smooth = about["step"], about["smooth"]
+        self.distribution.restore(about)
 
 
 def _some(images: Images, rows: np.ndarray) -> Images:

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from predictors.zero_cost.lanes import TABLE, State, compile_program, key_of, last, maps_kind, start, table_key, take
-from predictors.zero_cost.lockstep import Call, Plan, Step, lower, plan
+from predictors.zero_cost.levels import Step, lower
+from predictors.zero_cost.lockstep import Call, Plan, plan
 from predictors.zero_cost.machine import spec
 from predictors.zero_cost.planes import Plane
 from predictors.zero_cost.programs import Sums

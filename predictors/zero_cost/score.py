@@ -12,7 +12,7 @@ import numpy as np
 
 from predictors.zero_cost import measures
 from predictors.zero_cost.alone import Alone
-from predictors.zero_cost.lockstep import groups, lower
+from predictors.zero_cost.levels import groups, lower
 from predictors.zero_cost.planes import planes_for
 from predictors.zero_cost.population import Population
 from predictors.zero_cost.proxies import PROXIES, VOTERS, needed

@@ -9,7 +9,7 @@ import pytest
 
 from predictors.zero_cost import PROXIES, ZeroCost, measures, node_names, population
 from predictors.zero_cost.layers import product, tail
-from predictors.zero_cost.lockstep import groups, lower
+from predictors.zero_cost.levels import groups, lower
 from predictors.zero_cost.programs import at_once, in_parts
 from predictors.zero_cost.weights import Initial
 from search_spaces import Conv, Linear, NetworkBuilder, get_space

@@ -222,7 +222,8 @@ def test_published_numbers_and_their_scale(tmp_path, pictures):
     """ProxylessNAS: two cosines, the second from half the rate; few updates move a logit as far as many."""
     weights = replace(WEIGHTS, epochs=6, warm_epochs=2, batch_size=8)
     found = search(tmp_path, pictures, proxyless_config(weights, 1.0, updates=100))
-    assert (found.adam.b1, found.adam.b2, found.adam.rate) == (0.0, 0.999, 0.3)
+    adam = found.distribution.adam
+    assert (adam.b1, adam.b2, adam.rate) == (0.0, 0.999, 0.3)
     assert found.config.weights.weight_decay == 4e-5 and found.config.arch_share == 0.1
     rate, per_epoch = found._rate(), len(found.parts["weight"]) // weights.batch_size
     assert float(rate(0)) == pytest.approx(0.05) and float(rate(2 * per_epoch)) == pytest.approx(0.025)
