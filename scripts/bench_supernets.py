@@ -6,6 +6,7 @@
     python scripts/bench_supernets.py search --table T.parquet   # ProxylessNAS and FBNet against random networks
     python scripts/bench_supernets.py devices                    # two devices against one
     python scripts/bench_supernets.py memory                     # what a step of a search keeps
+    python scripts/bench_supernets.py kernels                    # where the time of a step goes, on a GPU
     python scripts/bench_supernets.py step --quick               # any part at a toy size, on a CPU too
 
 All but `step` (scripts/supernet_parts) stop after --seconds and go on when run again with the same --out, or, from the
@@ -153,11 +154,12 @@ def bench_step(options: argparse.Namespace) -> dict[str, Any]:
     document["plain_flax_largest_ms"] = median_ms(flax(ends[0]), 10)
     document["largest_over_plain_flax"] = rows[0]["chain_ms"] / document["plain_flax_largest_ms"]
     keep(document, options)
-    # static programs: with the kernels of this package, then with XLA's convolutions, autotuned
+    # static programs: with the kernels of this package, as they are and autotuned, then with XLA's own, autotuned
     from supernets import depthwise
 
     gpu = jax.default_backend() == "gpu"
-    for field, grouped, level in (("static_own_ms", False, 0), ("static_ms", True, 4)):
+    ways = (("static_own_ms", False, 0), ("static_own_tuned_ms", False, 4), ("static_ms", True, 4))
+    for field, grouped, level in ways[: None if gpu else 1]:
         if grouped and gpu:
             depthwise._FORWARD["gpu"], depthwise._BACKWARD["gpu"] = depthwise._grouped, depthwise._grouped_backward
             jax.clear_caches()
@@ -186,7 +188,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--method", default="sandwich", choices=("sandwich", "ofa"))
     parser.add_argument(
-        "--batch", type=int, default=0, help="for `quality` (512 by default) and `rank` (256); the rate goes with it"
+        "--batch", type=int, default=0, help="for `quality` (1024 by default) and `rank` (256); the rate goes with it"
     )
     parser.add_argument("--precision", default="bf16", choices=("fp32", "bf16"))
     parser.add_argument("--statics", type=int, default=4, help="random networks compiled statically")

@@ -31,10 +31,10 @@ def settings(options: argparse.Namespace, **more: Any) -> Any:
         base = TrainConfig(
             epochs=options.epochs,
             warm_epochs=options.epochs // 6,
-            batch_size=512,
-            peak_lr=0.4,
+            batch_size=1024,  # below, the host sets the pace (supernets/README.md)
+            peak_lr=0.4,  # 0.1 for 256 images, BigNAS's rate for summed gradients too
             shift=4,
-            weight_decay=2e-4,
+            weight_decay=5e-4,
             precision=options.precision,
         )
     return replace(base, **{"checkpoint_seconds": 120.0} | more)  # lost at most where a machine is taken away
@@ -53,6 +53,21 @@ def ofa_space(options: argparse.Namespace, data: Any) -> Space:
     assert isinstance(full, MBConvSpace)
     stages = tuple(replace(stage, depths=(1, 2), kernels=(3, 5)) for stage in full.spec.stages[:2])
     return MBConvSpace("toy", replace(full.spec, stages=stages), {})
+
+
+def one_network(options: argparse.Namespace, name: str) -> tuple[Network, Any, int, Any]:
+    """The largest or the smallest network of Once-for-All's space as `step` has it: with weights, batch and type."""
+    import jax.numpy as jnp
+
+    from supernets import init_params
+
+    size = 16 if options.quick else 32
+    width, stride = (0.1, 2) if options.quick else (1.0, 1)
+    space = get_space("ofa_mbv3", width=width, num_classes=10, resolutions=size, stem_stride=stride)
+    assert isinstance(space, MBConvSpace)
+    x = space.cardinality - 1 if name == "largest" else 0 * space.cardinality
+    batch, dtype = (8, jnp.float32) if options.quick else (1024, jnp.bfloat16)
+    return space.network(x), init_params(space, 0), batch, dtype
 
 
 class One(Space):

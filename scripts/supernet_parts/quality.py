@@ -18,10 +18,8 @@ def quality(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
     from supernets.extraction import inherited
 
     data = cifar(options)
-    space, config = ofa_space(options, data), settings(options, method=options.method)
-    if options.method == "sandwich":  # the gradients of four networks are summed: BigNAS's 0.1 for 256 images
-        config = replace(config, peak_lr=0.2)
-    config = rebatched(config, options.batch)
+    space = ofa_space(options, data)
+    config = rebatched(settings(options, method=options.method), options.batch)
     judge = Judge(data, data.image_size, config)
     X = space.sample(np.random.default_rng(0), 201)
     median = X[np.argsort([space.network(x).macs for x in X])[100]]
