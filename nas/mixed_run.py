@@ -28,7 +28,7 @@ _SHOWN = 64  # images that the profile's noise is computed on
 _HESSIAN_IMAGES = 32
 _PROBES, _ENOUGH = (4, 16), 0.1  # for an order, and operators differ by factors
 _DIVERGENCE_IMAGES = 128
-_SECONDS = 60.0  # to measure the three files
+_SECONDS = 60.0  # to measure the four files
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,10 @@ class Wish:
     Attributes:
         budget: Accuracy to keep, percent of the fp32 file's, on the validation images.
         order: In which operators are quantised, one of `ORDERS`.
-        slower_too: Quantise operators that are no faster on integers as well.
     """
 
     budget: float = 99.9
     order: str = "augmented"
-    slower_too: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.budget <= 100:
@@ -64,6 +62,9 @@ def mix_file(
     seed: int,
 ) -> dict[str, Any]:
     """Quantises as many operators of an exported file as a budget allows; the report goes beside it.
+
+    Out of all operators, and out of those alone that are faster on integers: one on its own may be slower and the
+    file yet faster, as its neighbours need no conversions. The faster of both files stays.
 
     Args:
         path: The fp32 file.
@@ -93,13 +94,19 @@ def mix_file(
             rows = operator_reports(path, whole, pictures.calibration[:_SHOWN], device, executor=executor)
         trial = Trial(network, write, pictures, Path(folder))
         found = sensitivities(path, whole, trial, wish.order, seed)
-        faster = {row.name for row in rows if wish.slower_too or row.int8_ms < row.fp32_ms}
-        sequence = [name for name in ordered(found, wish.order, seed) if name in faster]
-        k, tried = within_budget(trial, path, sequence, wish.budget)
-        write(out, sequence[:k])
+        faster = {row.name for row in rows if row.int8_ms < row.fp32_ms}
+        every = ordered(found, wish.order, seed)
+        sequences = {"all": every, "faster": [name for name in every if name in faster]}
+        within = {name: within_budget(trial, path, some, wish.budget) for name, some in sequences.items()}
+        made = [write(Path(folder, f"{name}.onnx"), some[: within[name][0]]) for name, some in sequences.items()]
         with progress(f"measure on {device.name}") as update:
-            paths = [path, whole, out]
-            latencies = measure_networks(paths, device, update, effort=Effort(seconds=_SECONDS), seed=seed)
+            effort = Effort(seconds=_SECONDS)
+            measured = measure_networks([path, whole, *made], device, update, effort=effort, seed=seed)
+        candidates = dict(zip(sequences, measured[2:], strict=True))
+        chosen = min(candidates, key=lambda name: candidates[name].median_ms)
+        sequence, (k, tried) = sequences[chosen], within[chosen]
+        write(out, sequence[:k])
+        paths, latencies = [path, whole, out], [*measured[:2], candidates[chosen]]
         outputs = [logits(p, pictures.test) for p in paths]
         states = [
             file_state(p, accuracy(y, pictures.test_labels), ms)
@@ -114,6 +121,8 @@ def mix_file(
         "validation_images": len(pictures.judged_labels),
         "test_images": len(pictures.test_labels),
         **dict(zip(("fp32", "int8", "mixed"), states, strict=True)),
+        "candidates": chosen,
+        "candidates_ms": {name: latency.median_ms for name, latency in candidates.items()},
         "validation_accuracy": tried,
         "same_class": accuracy(outputs[2], outputs[0].argmax(axis=1)),
         "conditions": device_fingerprint(device),

@@ -42,9 +42,6 @@ def quantize(
         str,
         typer.Option("--order", help="With --budget, what is quantised first: augmented, hessian or random."),
     ] = "augmented",
-    slower_too: Annotated[
-        bool, typer.Option("--slower-too", help="With --budget: also operators that are no faster on integers.")
-    ] = False,
     device: DeviceName = DEFAULT_DEVICE,
     seed: Seed = 0,
     json: Json = False,
@@ -55,7 +52,8 @@ def quantize(
     Beside the file: its card, and NAME.report.json with the table.
 
     With --budget only as many operators are quantised as keep that share of the accuracy on the validation
-    images, the least sensitive first; those that are no faster on integers stay in float.
+    images, the least sensitive first: of all operators, or of those alone that are faster on
+    integers, whichever file is faster.
 
     Example: nas quantize runs/c10/export/knee.onnx --method percentile
 
@@ -70,15 +68,15 @@ def quantize(
 
         if each:
             raise UserError("--each goes with plain quantisation; leave out --budget, or --each.")
-        wish, target = Wish(budget, order, slower_too), out or file.with_suffix(".mixed.onnx")
+        wish, target = Wish(budget, order), out or file.with_suffix(".mixed.onnx")
         document = mix_file(file, data, device, how, wish, images=images, out=target, seed=seed)
         if json:
             emit_json(document)
         else:
             _print_mixed(document)
         return
-    if slower_too or order != "augmented":
-        raise UserError("--order and --slower-too choose operators for mixed precision; add --budget, e.g. 99.9.")
+    if order != "augmented":
+        raise UserError("--order chooses operators for mixed precision; add --budget, e.g. 99.9.")
     target = out or file.with_suffix(".int8.onnx")
     document = quantize_file(file, data, device, how, images=images, each=each, out=target, seed=seed)
     if json:
