@@ -79,26 +79,29 @@ def bench_step(options: argparse.Namespace) -> dict[str, Any]:
 
     from supernets import NetworkModule, init_params
     from supernets.chain import gradient
+    from supernets.placement import Placement
     from supernets.prepare import prepare
     from supernets.program_files import ProgramFiles
     from supernets.programs import count, run
+    from supernets.update import zeros_like
 
     size, batch, draws, statics = (16, 8, 3, 1) if options.quick else (32, 1024, 100, options.statics)
     width = 0.1 if options.quick else 1.0
     space = get_space("ofa_mbv3", width=width, num_classes=10, resolutions=size, stem_stride=2 if options.quick else 1)
     assert isinstance(space, MBConvSpace)
     dtype = jnp.float32 if options.quick else jnp.bfloat16
-    params = init_params(space, 0)
+    place = Placement(batch)
+    params = place.everywhere(init_params(space, 0))
     files = ProgramFiles.beside_compiled()
     start = time.perf_counter()
-    prepare(space, params, batch, dtype=dtype, files=files)
+    prepare(space, params, batch, place=place.batch, dtype=dtype, files=files)
     document: dict[str, Any] = {"first_start_s": time.perf_counter() - start, "batch": batch, "size": size}
-    images = jax.random.normal(jax.random.key(0), (batch, size, size, 3), dtype)
-    target, dropout = jnp.full((batch, 10), 0.1), jnp.ones((batch, space.spec.feature_channels))
-    zeros = jax.jit(lambda p: jax.tree.map(jnp.zeros_like, p))
+    images = place.batch(jax.random.normal(jax.random.key(0), (batch, size, size, 3), dtype))
+    target = place.batch(jnp.full((batch, 10), 0.1, jnp.float32))
+    dropout = place.batch(jnp.ones((batch, space.spec.feature_channels)))
 
     def chain(networks: list[Network]) -> Any:
-        total = zeros(params)
+        total = zeros_like(params)
         for network in networks:
             total = gradient(params, total, network, images, target, dropout, files=files).total
         return total

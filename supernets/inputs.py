@@ -99,7 +99,8 @@ def make_batch(
     if recipe.mixup or recipe.cutmix:
         x, target = mix(x, target, jax.random.fold_in(key, 3), mixup=recipe.mixup, cutmix=recipe.cutmix)
     kept = jax.random.bernoulli(jax.random.fold_in(key, 1), 1 - recipe.dropout, (len(labels), features))
-    made = Batch(x.astype(jnp.bfloat16 if recipe.half else jnp.float32), target, kept / (1 - recipe.dropout))
+    dropout = kept.astype(jnp.float32) / (1 - recipe.dropout)
+    made = Batch(x.astype(jnp.bfloat16 if recipe.half else jnp.float32), target, dropout)
     return made if sharding is None else jax.lax.with_sharding_constraint(made, sharding)
 
 

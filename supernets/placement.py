@@ -15,7 +15,9 @@ _AGREE = 20  # steps between which hosts ask each other; each question waits for
 
 
 class Placement:
-    """Batches are divided over the devices, everything else is on all of them.
+    """Batches are divided over the devices, everything else is on all of them; bound to them, be it one or many.
+
+    JAX compiles anew for arrays that are bound to a device where they were not before, and the other way round.
 
     The compiled programs then exchange what they must: gradients are those of the whole batch, and
     so are the moments of batch norm, so that the number of devices does not change the result.
@@ -52,18 +54,18 @@ class Placement:
 
     def batch(self, array: Any) -> Any:
         """An array whose first axis is divided over the devices; every host passes the whole batch."""
-        return array if self.divided is None else _spread(array, self.divided)
+        return jax.device_put(array, jax.devices()[0]) if self.divided is None else _spread(array, self.divided)
 
     def part(self, array: np.ndarray) -> Array:
         """A batch of which every host passes its own part only, in the order of the hosts."""
         if self.divided is None:
-            return jax.device_put(array)
+            return jax.device_put(array, jax.devices()[0])
         return jax.make_array_from_process_local_data(self.divided, array)
 
     def everywhere(self, tree: Any) -> Any:
         """A tree of arrays on every device; every host passes the same."""
         if self.whole is None:
-            return tree
+            return jax.device_put(tree, jax.devices()[0])
         if self.hosts == 1:
             return jax.device_put(tree, self.whole)
         return jax.tree.map(partial(_spread, sharding=self.whole), tree)

@@ -12,6 +12,7 @@ from search_spaces import MBConvSpace, Network
 from supernets.chain import gradient
 from supernets.params import Array, Params
 from supernets.program_files import ProgramFiles
+from supernets.update import zeros_like
 
 
 def prepare(
@@ -39,11 +40,12 @@ def prepare(
         files: Where programs are kept, on one device.
     """
     spec = space.spec
-    target = place(jnp.full((batch_size, spec.num_classes), 1 / spec.num_classes))
+    # all as in a training: an array that JAX takes for less certain in type or place would be compiled for anew
+    target = place(jnp.full((batch_size, spec.num_classes), 1 / spec.num_classes, jnp.float32))
     dropout = place(jnp.ones((batch_size, spec.feature_channels)))
 
     def compile_links(network: Network) -> None:
-        total = {name: jnp.zeros_like(value) for name, value in params.items()}
+        total = zeros_like(params)
         images = place(jnp.zeros((batch_size, network.size, network.size, spec.in_channels), dtype))
         jax.block_until_ready(gradient(params, total, network, images, target, dropout, files=files))
 

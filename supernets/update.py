@@ -1,5 +1,6 @@
 """The end of a step: the summed gradient, clipped, moves the weights."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -68,7 +69,7 @@ class Update:
             return TrainState(params, inner, state.teacher, average)
 
         self.run = jax.jit(update, donate_argnums=0, static_argnums=2)
-        self.zeros = jax.jit(lambda params: jax.tree.map(jnp.zeros_like, params))
+        self.zeros = zeros_like
 
     def fresh(self, config: TrainConfig, params: Params) -> TrainState:
         """The state before the first step."""
@@ -76,6 +77,13 @@ class Update:
         return TrainState(params, self.optimiser.init(params), {}, average)
 
 
+@partial(jax.jit, keep_unused=True)  # whose device the zeros are bound to
+def zeros_like(params: Params) -> Params:
+    """Where gradients are summed up."""
+    return jax.tree.map(jnp.zeros_like, params)
+
+
+@jax.jit
 def copy(state: TrainState) -> TrainState:
     """A state that updates do not consume."""
     return jax.tree.map(jnp.copy, state)

@@ -84,6 +84,32 @@ def test_ctrl_c_saves_and_resumes(tmp_path, pictures, whole, config):
     assert all(np.array_equal(params[name], whole[1][name]) for name in params)
 
 
+def test_steps_compile_no_link_whether_begun_or_resumed(tmp_path, pictures):
+    """What is prepared is what runs: arrays from a checkpoint, and made by a step, are of the same kind to JAX."""
+    images, labels = pictures
+    moments = {"mean": np.array([0.3], np.float32), "std": np.array([0.3], np.float32)}
+    prepared, steps = [], []
+
+    def note(report):
+        steps.append((report.step, count()))
+        if report.step == 8:
+            signal.raise_signal(signal.SIGINT)
+
+    def train_on():
+        jax.clear_caches()
+        train(
+            SPACE, images, labels, config=CONFIG, folder=tmp_path, on_step=note,
+            on_compiled=lambda done, total: prepared.append(count()), **moments,
+        )  # fmt: skip
+
+    with pytest.raises(KeyboardInterrupt):
+        train_on()
+    assert {programs for _, programs in steps} == {prepared[-1]}
+    steps.clear()
+    train_on()
+    assert {programs for _, programs in steps} == {prepared[-1]}
+
+
 def test_finished_training_does_nothing(whole, pictures):
     folder, params, _ = whole
     again, reports = run(folder, pictures)
@@ -100,7 +126,7 @@ def test_loaded_weights_are_the_trained_ones(whole):
 def subnet_gradient(space, params, x):
     size = space.spec.resolutions[x[0]]
     images = jax.random.normal(jax.random.key(0), (8, size, size, space.spec.in_channels))
-    target, dropout = jax.numpy.full((8, 4), 0.25), jax.numpy.ones((8, space.spec.feature_channels))
+    target, dropout = jax.numpy.full((8, 4), 0.25, np.float32), jax.numpy.ones((8, space.spec.feature_channels))
     return gradient(params, jax.tree.map(jax.numpy.zeros_like, params), space.network(x), images, target, dropout)
 
 
