@@ -11,8 +11,10 @@ if TYPE_CHECKING:
 
 def keep_programs() -> None:
     """Compiled programs are kept between starts, in a folder a host: they hold instructions of its processor."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nas-platform"
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache / platform.node() / "jax"))
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if cache.startswith("~"):  # a user without a home, as in some containers: nothing is kept
+        return
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(cache, "nas-platform", platform.node(), "jax")))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 

@@ -38,9 +38,10 @@ os.environ.setdefault("XLA_FLAGS", "--xla_gpu_autotune_level=0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 import numpy as np  # noqa: E402
+from supernet_parts.common import step_space  # noqa: E402
 from supernet_parts.run import PARTS, run_part  # noqa: E402
 
-from search_spaces import MBConvSpace, Network, get_space  # noqa: E402
+from search_spaces import Network  # noqa: E402
 
 BANDWIDTH, FLOPS = 4.8e12, 989e12  # H200: bytes/s, dense bf16 FLOP/s
 
@@ -85,11 +86,9 @@ def bench_step(options: argparse.Namespace) -> dict[str, Any]:
     from supernets.programs import count, run
     from supernets.update import zeros_like
 
-    size, batch, draws, statics = (16, 8, 3, 1) if options.quick else (32, 1024, 100, options.statics)
-    width = 0.1 if options.quick else 1.0
-    space = get_space("ofa_mbv3", width=width, num_classes=10, resolutions=size, stem_stride=2 if options.quick else 1)
-    assert isinstance(space, MBConvSpace)
-    dtype = jnp.float32 if options.quick else jnp.bfloat16
+    draws, statics = (3, 1) if options.quick else (100, options.statics)
+    space, batch, dtype = step_space(options)
+    size = space.spec.resolutions[0]
     place = Placement(batch)
     params = place.everywhere(init_params(space, 0))
     files = ProgramFiles.beside_compiled()

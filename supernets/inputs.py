@@ -111,7 +111,7 @@ def seen_images(images: np.ndarray | Pictures, recipe: Recipe, *, count: int, si
     """Training images as the training saw them, for the moments of batch norms.
 
     Weights fit the moments of augmented images: with those of plain ones, a supernet of CIFAR-10 shifted by up to
-    4 pixels loses 2.7 points (supernets/README.md). They are not mixed, which nothing is afterwards.
+    4 pixels loses 3 to 4 points (supernets/README.md). They are not mixed, which nothing is afterwards.
 
     Args:
         images: Training images uint8 `[n, h, w, c]`, or pictures, of which random parts are taken.

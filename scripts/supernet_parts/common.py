@@ -55,19 +55,15 @@ def ofa_space(options: argparse.Namespace, data: Any) -> Space:
     return MBConvSpace("toy", replace(full.spec, stages=stages), {})
 
 
-def one_network(options: argparse.Namespace, name: str) -> tuple[Network, Any, int, Any]:
-    """The largest or the smallest network of Once-for-All's space as `step` has it: with weights, batch and type."""
+def step_space(options: argparse.Namespace) -> tuple[MBConvSpace, int, Any]:
+    """Once-for-All's space as a step is timed on it, the images of a step, and their type."""
     import jax.numpy as jnp
 
-    from supernets import init_params
-
-    size = 16 if options.quick else 32
+    size, batch, dtype = (16, 8, jnp.float32) if options.quick else (32, 1024, jnp.bfloat16)
     width, stride = (0.1, 2) if options.quick else (1.0, 1)
     space = get_space("ofa_mbv3", width=width, num_classes=10, resolutions=size, stem_stride=stride)
     assert isinstance(space, MBConvSpace)
-    x = space.cardinality - 1 if name == "largest" else 0 * space.cardinality
-    batch, dtype = (8, jnp.float32) if options.quick else (1024, jnp.bfloat16)
-    return space.network(x), init_params(space, 0), batch, dtype
+    return space, batch, dtype
 
 
 class One(Space):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from search_spaces import Network
-from supernet_parts.common import one_network
+from supernet_parts.common import step_space
 from supernet_parts.stages import Stages
 
 _KINDS = {
@@ -34,15 +34,18 @@ def _row(options: argparse.Namespace, name: str) -> dict[str, Any]:
     import jax
     import jax.numpy as jnp
 
+    from supernets import init_params
     from supernets.chain import gradient
+    from supernets.update import zeros_like
 
-    network, params, batch, dtype = one_network(options, name)
+    space, batch, dtype = step_space(options)
+    network = space.network(space.cardinality - 1 if name == "largest" else 0 * space.cardinality)
+    params = init_params(space, 0)
     images = jnp.ones((batch, network.size, network.size, 3), dtype)
     target, dropout = jnp.full((batch, 10), 0.1), jnp.ones((batch, network.operators[-1].in_channels))  # type: ignore[attr-defined]
-    zeros = jax.jit(lambda p: jax.tree.map(jnp.zeros_like, p))
 
     def step() -> None:
-        jax.block_until_ready(gradient(params, zeros(params), network, images, target, dropout).total)
+        jax.block_until_ready(gradient(params, zeros_like(params), network, images, target, dropout).total)
 
     step()
     with tempfile.TemporaryDirectory() as folder:

@@ -24,6 +24,13 @@ def test_programs_are_kept_below_the_users_cache(environment, tmp_path):
     assert environment["JAX_COMPILATION_CACHE_DIR"].startswith(str(tmp_path / "nas-platform"))
 
 
+def test_a_user_without_a_home_keeps_nothing(environment, monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # what it does where there is none
+    keep_programs()
+    assert "JAX_COMPILATION_CACHE_DIR" not in environment
+
+
 def test_what_the_user_has_set_stays(environment):
     environment["JAX_COMPILATION_CACHE_DIR"], environment["XLA_FLAGS"] = "/elsewhere", "--xla_gpu_autotune_level=3"
     keep_programs()
