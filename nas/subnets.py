@@ -118,10 +118,11 @@ class Subnets:
         return seen_images(images, recipe, count=CALIBRATION_IMAGES, size=size)
 
     def calibration_images(self, size: int) -> np.ndarray:
-        """Training images for quantisation, NHWC, not augmented: a random choice, for files often come by class."""
+        """Training images for quantisation, NHWC, not augmented."""
+        from supernets.inputs import some_images
+
         images = self.split.train_images
-        rng = np.random.default_rng([self.run.config["seed"], 6])
-        return self.images(images[rng.permutation(len(images))[:CALIBRATION_IMAGES]], size)
+        return self.images(images[some_images(len(images), CALIBRATION_IMAGES, self.run.config["seed"])], size)
 
     def evaluator(self) -> Evaluator:
         """The part that workers need."""

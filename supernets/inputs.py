@@ -104,6 +104,11 @@ def make_batch(
     return made if sharding is None else jax.lax.with_sharding_constraint(made, sharding)
 
 
+def some_images(n: int, count: int, seed: int) -> np.ndarray:
+    """Which of n training images to calibrate on: a random choice, for files often come by class."""
+    return np.random.default_rng([seed, 6]).permutation(n)[:count]
+
+
 _NO_STEP = np.uint32(0xFFFFFFFF)  # of a training
 
 
@@ -116,14 +121,13 @@ def seen_images(images: np.ndarray | Pictures, recipe: Recipe, *, count: int, si
     Args:
         images: Training images uint8 `[n, h, w, c]`, or pictures, of which random parts are taken.
         recipe: Of the training; its seed says which images.
-        count: How many, out of all classes: files often come by class.
+        count: How many.
         size: Height and width wanted, pixels.
 
     Returns:
         float32 `[count, size, size, c]`, normalised.
     """
-    rng = np.random.default_rng([recipe.seed, 6])
-    chosen = rng.permutation(len(images))[:count]
+    chosen = some_images(len(images), count, recipe.seed)
     if isinstance(images, np.ndarray):
         raw = images[chosen]
     else:
