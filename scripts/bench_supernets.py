@@ -34,7 +34,7 @@ CACHE = Path(os.environ.get("NAS_BENCH_CACHE", tempfile.gettempdir())) / "nas-be
 CACHE.mkdir(parents=True, exist_ok=True)
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE / "jax"))
 # the chain needs no autotuning; the static programs that it is compared with ask for it themselves
-os.environ.setdefault("XLA_FLAGS", "--xla_gpu_autotune_level=0")
+os.environ.setdefault("XLA_FLAGS", "--xla_gpu_autotune_level=0 --xla_gpu_enable_triton_gemm=false")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 import numpy as np  # noqa: E402
@@ -167,7 +167,8 @@ def bench_step(options: argparse.Namespace) -> dict[str, Any]:
             jax.clear_caches()
         for i in sorted(four, key=lambda i: rows[i]["macs"]):
             lowered, began = static([*ends, *pool][i]), time.perf_counter()
-            compiled = lowered.compile(compiler_options={"xla_gpu_autotune_level": level} if gpu else None)
+            ways_open = {"xla_gpu_autotune_level": level, "xla_gpu_enable_triton_gemm": level > 0}
+            compiled = lowered.compile(compiler_options=ways_open if gpu else None)
             seconds = time.perf_counter() - began
             rows[i] |= {field: median_ms(partial(compiled, params), 10), field.replace("_ms", "_compile_s"): seconds}
             print(rows[i]["network"], field, rows[i][field], round(seconds), flush=True)

@@ -1,6 +1,7 @@
 """Layers shared by the supernet and by stand-alone networks; NHWC, batch norm without hidden state."""
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -45,7 +46,43 @@ def normalise(x: Array, gamma: Array, beta: Array, given: Moments | None) -> tup
 
 def pointwise(x: Array, kernel: Array) -> Array:
     """1 x 1 convolution of `[..., c]` with `[c, o]`, as one matrix product."""
-    return (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], kernel.shape[-1])
+    rows = x.reshape(-1, x.shape[-1])
+    pieces = _pieces(len(rows)) if jax.default_backend() == "gpu" else 1
+    y = rows @ kernel if pieces == 1 else split_product(rows, kernel, pieces)
+    return y.reshape(*x.shape[:-1], kernel.shape[-1])
+
+
+def _pieces(rows: int) -> int:
+    """A power of two that divides the rows, at most 128, so that a piece has a thousand of them or more."""
+    most = 1 << min(7, max(0, (rows >> 10).bit_length() - 1))
+    return min(rows & -rows, most)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def split_product(x: Array, kernel: Array, pieces: int) -> Array:
+    """Product of `[n, c]` with `[c, o]`; the kernel's gradient is added up from that of every n / pieces rows.
+
+    It is a product of few rows and columns over a million pixels, of which the matrix library makes as many tasks as
+    it has tiles, a handful; as a batch of products it keeps the whole GPU busy (supernets/README.md).
+    """
+    del pieces
+    return x @ kernel
+
+
+def _split_forward(x: Array, kernel: Array, pieces: int) -> tuple[Array, tuple[Array, Array]]:
+    del pieces
+    return x @ kernel, (x, kernel)
+
+
+def _split_backward(pieces: int, kept: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
+    x, kernel = kept
+    left, right = (a.reshape(pieces, -1, a.shape[-1]) for a in (x, g))
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    parts = jnp.einsum("pnc,pno->pco", left, right, preferred_element_type=wide)
+    return g @ kernel.T, parts.sum(axis=0).astype(kernel.dtype)
+
+
+split_product.defvjp(_split_forward, _split_backward)
 
 
 def convolution(x: Array, kernel: Array, *, stride: int = 1, groups: int = 1) -> Array:
