@@ -21,8 +21,7 @@ def keep_programs() -> None:
 def spare_autotuning(space: "Space") -> None:
     """XLA need not try algorithms for spaces whose convolutions are products or kernels of our own.
 
-    Trying takes minutes for the programs of a space. Untried, the products of a matrix library are some five times
-    faster than those that XLA generates (supernets/README.md).
+    Trying takes minutes for the programs of a space.
     """
     from search_spaces import Conv
     from supernets.layers import FEW
@@ -30,7 +29,10 @@ def spare_autotuning(space: "Space") -> None:
     convolutions = [op for op in space.network(space.cardinality - 1) if isinstance(op, Conv)]
     flags = os.environ.get("XLA_FLAGS", "")
     if all(op.depthwise or op.kernel == 1 or op.in_channels <= FEW for op in convolutions) and _LEVEL not in flags:
-        os.environ["XLA_FLAGS"] = f"{flags} --{_LEVEL}=0 --xla_gpu_enable_triton_gemm=false".strip()
+        os.environ["XLA_FLAGS"] = f"{flags} {MANY_PROGRAMS}".strip()
 
 
 _LEVEL = "xla_gpu_autotune_level"
+# For a step of many small programs (supernets/README.md). Untried, products of the matrix library are some five times
+# faster than those that XLA generates; a graph of CUDA would have to be changed at every call, as buffers move.
+MANY_PROGRAMS = f"--{_LEVEL}=0 --xla_gpu_enable_triton_gemm=false --xla_gpu_enable_command_buffer="

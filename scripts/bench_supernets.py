@@ -33,9 +33,11 @@ sys.path.insert(0, str(ROOT))
 CACHE = Path(os.environ.get("NAS_BENCH_CACHE", tempfile.gettempdir())) / "nas-bench-cache"
 CACHE.mkdir(parents=True, exist_ok=True)
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE / "jax"))
-# the chain needs no autotuning; the static programs that it is compared with ask for it themselves
-os.environ.setdefault("XLA_FLAGS", "--xla_gpu_autotune_level=0 --xla_gpu_enable_triton_gemm=false")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+from nas.jax_setup import MANY_PROGRAMS  # noqa: E402
+
+# the static programs that the chain is compared with ask for autotuning themselves
+os.environ.setdefault("XLA_FLAGS", MANY_PROGRAMS)
 
 import numpy as np  # noqa: E402
 from supernet_parts.common import step_space  # noqa: E402
