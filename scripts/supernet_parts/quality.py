@@ -36,7 +36,7 @@ def quality(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
     for name, x in chosen.items():
         network, arch = space.network(x), space.to_text(x)
         alone = rebatched(settings(options, method="scratch", arch=arch, warm_epochs=0), options.batch)
-        tuned = replace(alone, epochs=max(1, alone.epochs // 10), peak_lr=alone.peak_lr / 10)
+        tuned = replace(alone, epochs=max(1, alone.epochs // 10), peak_lr=alone.peak_lr / 100)
 
         def fine_tuned(network: Network = network, tuned: Any = tuned, name: str = name) -> float:
             arrays = {key: np.asarray(value) for key, value in supernet()[0].items()}
