@@ -83,7 +83,7 @@ def differentiable_run(
             devices=devices,
             workers=workers,
         )
-        found = search.run(show)
+        found = search.run(show, lambda done, total: update(0, 1, f"compiling, {done} of {total}"))
     release_memory()
 
     def entry(arch: tuple[int, ...]) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def bench_step(options: argparse.Namespace) -> dict[str, Any]:
     from supernets import NetworkModule, init_params
     from supernets.chain import gradient
     from supernets.placement import Placement
-    from supernets.prepare import prepare
+    from supernets.prepare import prepare, uniform_networks
     from supernets.program_files import ProgramFiles
     from supernets.programs import count, run
     from supernets.update import zeros_like
@@ -95,7 +95,7 @@ def bench_step(options: argparse.Namespace) -> dict[str, Any]:
     params = place.everywhere(init_params(space, 0))
     files = ProgramFiles.beside_compiled()
     start = time.perf_counter()
-    prepare(space, params, batch, place=place.batch, dtype=dtype, files=files)
+    prepare(uniform_networks(space), params, batch, place=place.batch, dtype=dtype, files=files)
     document: dict[str, Any] = {"first_start_s": time.perf_counter() - start, "batch": batch, "size": size}
     images = place.batch(jax.random.normal(jax.random.key(0), (batch, size, size, 3), dtype))
     target = place.batch(jnp.full((batch, 10), 0.1, jnp.float32))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from search_spaces import MBConvSpace, Network, Space
+from search_spaces import ChoiceSpace, MBConvSpace, Network, Space
 from supernets import rules
 from supernets.batches import Batches
 from supernets.chain import forward
@@ -24,13 +24,13 @@ from supernets.interrupt import interruptible
 from supernets.logs import EventFile, forget_after, record
 from supernets.params import Array, Params
 from supernets.placement import Placement
-from supernets.prepare import prepare
+from supernets.prepare import prepare, uniform_networks
 from supernets.program_files import ProgramFiles
 from supernets.reports import OnStep, StepReport
 from supernets.rules import Batch, Draw
 from supernets.update import TrainState, Update, copy
 
-_PREPARED = 4  # resolutions; more would keep a person waiting for the first step
+_MOST = 4  # resolutions; more would keep a person waiting for the first step
 _AHEAD = 1  # steps whose loss is read only when the next one is under way, so that the device never waits for the host
 
 
@@ -113,19 +113,16 @@ class Training:
     def _prepare(self, on_compiled: Callable[[int, int], None] | None) -> None:
         """Compiles a small space's programs together; several hosts do it as they go, in one order."""
         space, config, place = self.setting.space, self.setting.config, self.setting.placement
-        if not isinstance(space, MBConvSpace) or config.method == "scratch" or place.hosts > 1:
+        if config.method == "scratch":
+            networks = [space.network(space.parse(config.arch))]
+        elif isinstance(space, ChoiceSpace) or isinstance(space, MBConvSpace) and len(space.spec.resolutions) <= _MOST:
+            networks = uniform_networks(space)
+        else:
             return
-        if len(space.spec.resolutions) <= _PREPARED:
+        if place.hosts == 1:
             dtype = jnp.bfloat16 if config.precision == "bf16" else jnp.float32
-            prepare(
-                space,
-                self.state.params,
-                config.batch_size,
-                on_compiled,
-                place=place.batch,
-                dtype=dtype,
-                files=self.setting.files,
-            )
+            about = {"place": place.batch, "dtype": dtype, "files": self.setting.files}
+            prepare(networks, self.state.params, config.batch_size, on_compiled, **about)
 
     def _start_step(self) -> None:
         """Hands a step to the devices; nothing here waits for them."""

@@ -27,6 +27,10 @@ class Plan(NamedTuple):
     head: Link
     keeps_shape: tuple[bool, ...]  # whether a layer adds its input
 
+    def of_candidate(self, j: int) -> "Plan":
+        """With one candidate twice in every layer: the j-th, or the last where there are fewer."""
+        return self._replace(layers=tuple((layer[min(j, len(layer) - 1)],) * 2 for layer in self.layers))
+
 
 def plan(space: ChoiceSpace) -> Plan:
     """The links of a space."""

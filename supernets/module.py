@@ -98,8 +98,8 @@ def _conv(op: Conv, weights: Any, inputs: list[Array], batch: bool) -> Array:
     x, kernel = inputs[0], weights.kernel[...]
     if op.depthwise:
         y = depthwise(x, [kernel[:, :, 0]], jnp.int32(0), op.stride)
-    elif op.kernel == 1 and op.groups == 1:
-        y = pointwise(x[:, :: op.stride, :: op.stride], kernel[0, 0])
+    elif op.kernel == 1:
+        y = pointwise(x[:, :: op.stride, :: op.stride], kernel[0, 0], op.groups)
     else:
         y = convolution(x, kernel, stride=op.stride, groups=op.groups)
     y = checkpoint_name(y, "product")

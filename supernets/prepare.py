@@ -1,76 +1,103 @@
 """Compiling all programs of a space before the first step."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from search_spaces import MBConvSpace, Network
-from supernets.chain import gradient
+from search_spaces import ChoiceSpace, MBConvSpace, Network
+from supernets import programs
+from supernets.links import Link, by_operator, cut
+from supernets.losses import cross_entropy
 from supernets.params import Array, Params
 from supernets.program_files import ProgramFiles
 from supernets.update import zeros_like
 
+_AT_ONCE = 16  # each thread keeps what a link keeps: a gigabyte at batch 1024 and 32 px
+
 
 def prepare(
-    space: MBConvSpace,
+    networks: Iterable[Network],
     params: Params,
     batch_size: int,
-    on_network: Callable[[int, int], None] | None = None,
+    on_link: Callable[[int, int], None] | None = None,
     *,
     place: Callable[[Array], Array] = lambda batch: batch,
     dtype: jnp.dtype | type = jnp.float32,
     files: ProgramFiles | None = None,
 ) -> None:
-    """Compiles every link of a space, several at once.
-
-    The links of the uniform networks, one for each pair of kernel size and expansion, are those of
-    every subnet.
+    """Compiles every link of some networks, several at once.
 
     Args:
-        space: The space.
-        params: Weights of its supernet.
+        networks: The networks, of one image size or several.
+        params: Weights of their supernet.
         batch_size: Images a step.
-        on_network: Called with the number of networks done, and of all.
+        on_link: Called with the number of links done, and of all.
         place: Puts a batch where the training will have it.
         dtype: Of the images.
         files: Where programs are kept, on one device.
     """
-    spec = space.spec
+    owned, tasks = by_operator(params), dict[Any, Callable[[], Any]]()
+
+    def value(shape: tuple[int, ...]) -> Array:
+        c, h, w = shape
+        return place(jnp.zeros((batch_size, h, w, c), dtype))
+
     # all as in a training: an array that JAX takes for less certain in type or place would be compiled for anew
-    target = place(jnp.full((batch_size, spec.num_classes), 1 / spec.num_classes, jnp.float32))
-    dropout = place(jnp.ones((batch_size, spec.feature_channels)))
+    def compile_link(link: Link, shape: tuple[int, ...], first: bool) -> None:
+        weights, x = link.weights(params, owned), value(shape)
+        operators, choices = programs.any_kernel(link.operators, weights)
+        y, made = programs.forward(weights, x, choices, operators=operators, first=first, files=files)
+        total = link.weights(zeros_like(params), owned)
+        about = {"operators": operators, "first": first, "files": files}
+        jax.block_until_ready(programs.backward(total, weights, x, choices, made, y, **about))
 
-    def compile_links(network: Network) -> None:
-        total = zeros_like(params)
-        images = place(jnp.zeros((batch_size, network.size, network.size, spec.in_channels), dtype))
-        jax.block_until_ready(gradient(params, total, network, images, target, dropout, files=files))
+    def compile_head(link: Link, shape: tuple[int, ...], classes: int) -> None:
+        total, weights = (link.weights(tree, owned) for tree in (zeros_like(params), params))
+        target = place(jnp.full((batch_size, classes), 1 / classes, jnp.float32))
+        dropout = place(jnp.ones((batch_size, link.operators[-1].in_channels)))  # type: ignore[attr-defined]
+        arguments = total, weights, value(shape), target, dropout, link.operators, cross_entropy
+        jax.block_until_ready(programs.head(*arguments))
 
-    networks = [network for r in range(len(spec.resolutions)) for network in uniform_networks(space, r)]
-    # compiling leaves the interpreter free; neighbours in the list share few links, so little is compiled twice.
-    # Each thread keeps a network's residuals: with 16 at once the 80 GB of an H100 were not enough (batch 1024, 32 px)
-    cores = os.cpu_count() or 1
-    with ThreadPoolExecutor(cores if jax.default_backend() == "cpu" else min(cores, _NETWORKS_AT_ONCE)) as pool:
-        for done, _ in enumerate(pool.map(compile_links, networks), 1):
-            if on_network:
-                on_network(done, len(networks))
+    for network in networks:
+        *links, head = cut(network)
+        shape = network.shapes[0]
+        for i, link in enumerate(links):
+            weights = link.weights(params, owned)
+            operators, _ = programs.any_kernel(link.operators, weights)
+            sizes = tuple((name, array.shape) for name, array in weights.items())
+            tasks.setdefault((operators, shape, sizes, i == 0), partial(compile_link, link, shape, i == 0))
+            shape = link.operators[-1].out_shape
+        tasks.setdefault((head.operators, shape), partial(compile_head, head, shape, network.num_classes))
+    at_once(list(tasks.values()), on_link)
 
 
-_NETWORKS_AT_ONCE = 4
+def at_once(tasks: Sequence[Callable[[], Any]], on_done: Callable[[int, int], None] | None) -> None:
+    """Runs what compiles programs in threads: compiling leaves the interpreter free."""
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, _AT_ONCE)) as pool:
+        for done, _ in enumerate(pool.map(lambda task: task(), tasks), 1):
+            if on_done:
+                on_done(done, len(tasks))
 
 
-def uniform_networks(space: MBConvSpace, resolution: int) -> list[Network]:
-    """The deepest networks with one kernel and one expansion choice throughout, largest first."""
+def uniform_networks(space: MBConvSpace | ChoiceSpace) -> list[Network]:
+    """The networks with one choice throughout, as deep as can be, largest first: every network's links are theirs."""
+    if isinstance(space, ChoiceSpace):
+        most = int(space.cardinality.max())
+        return [space.network(np.minimum(j, space.cardinality - 1)) for j in reversed(range(most))]
     rows = []
     choices = max(space.cardinality[space.index[name]] for name in space.index if name.endswith((".kernel", ".expand")))
-    for kernel, expand in reversed(list(np.ndindex(choices, choices))):
-        x = space.cardinality - 1
-        for name, column in space.index.items():
-            if name.endswith((".kernel", ".expand")):
-                x[column] = min(kernel if name.endswith(".kernel") else expand, x[column])
-        x[space.index["resolution"]] = resolution
-        rows.append(x)
+    for resolution in range(len(space.spec.resolutions)):
+        for kernel, expand in reversed(list(np.ndindex(choices, choices))):
+            x = space.cardinality - 1
+            for name, column in space.index.items():
+                if name.endswith((".kernel", ".expand")):
+                    x[column] = min(kernel if name.endswith(".kernel") else expand, x[column])
+            x[space.index["resolution"]] = resolution
+            rows.append(x)
     return [space.network(x) for x in np.unique(np.array(rows), axis=0)[::-1]]

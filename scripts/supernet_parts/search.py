@@ -41,6 +41,11 @@ def search(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
 
     def find() -> dict[str, Any]:
         began = time.monotonic()
+
+        def tell(report: Any) -> None:
+            if report.step % 200 == 1:
+                print(f"{time.monotonic() - began:6.0f} s  step {report.step} of {report.steps}", flush=True)
+
         found = Differentiable(
             space,
             data.train_images,
@@ -50,7 +55,7 @@ def search(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
             config=config,
             latency=latency,
             folder=stages.out / "search",
-        ).run()
+        ).run(tell)
         stages.forget("search")
         best = [int(k) for k in found.best()]
         sure = float(np.mean([np.exp(a - a.max()).max() / np.exp(a - a.max()).sum() for a in found.alphas]))

@@ -1,8 +1,13 @@
 """`nas train --method qfa --from RUN`: a run of INT8 subnets, from fine-tuning to the exported file."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+
+BENCH = Path(__file__).resolve().parents[2] / "scripts" / "bench_qfa.py"
 
 
 def test_mistakes_are_one_line(nas, run_folder, tmp_path):
@@ -36,3 +41,10 @@ def test_from_fine_tuning_to_export(nas, run_folder, tmp_path):
     assert card["precision"] == "int8" and abs(card["accuracy"] - card["accuracy_flax"]) <= 1
     done = nas("export", out, "--pick", "most_accurate", "--int8")
     assert done.returncode == 2 and "INT8 as they are" in done.stderr
+    command = [sys.executable, BENCH, run_folder, out, tmp_path / "bench", "--quick", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert len(document["subnets"]) == 3 and document["largest_difference"] <= 1
+    for row in document["subnets"]:
+        assert row["same_class"] >= 98 and abs(row["jax"] - row["file"]) <= 1

@@ -9,7 +9,7 @@ import pytest
 
 from search_spaces import ChoiceSpace, get_space
 from search_spaces.choice import candidates
-from supernets import mixed
+from supernets import mixed, programs
 from supernets.architecture import (
     LatencyModel,
     Pair,
@@ -209,6 +209,21 @@ def test_a_slow_candidate_is_left(tmp_path, pictures, name):
     found = search(tmp_path, pictures, config, slow).run()
     start = search(tmp_path / "other", pictures, config, slow)
     assert found.expected_ms < start.expected_ms
+
+
+@pytest.mark.parametrize("name", ["full_v2", "fbnet"])
+def test_steps_compile_no_block(tmp_path, pictures, name):
+    """All is compiled before the first step, several candidates at once."""
+    jitted = (programs.forward, programs.backward, programs.head, programs.apply)
+    jitted += (mixed._head_only, mixed._gate, mixed._input_gradient, mixed._pull, mixed._add_scaled)
+    jax.clear_caches()
+    prepared, steps = [], []
+    search(tmp_path, pictures, CONFIGS[name]).run(
+        lambda report: steps.append([f._cache_size() for f in jitted]),
+        lambda done, total: prepared.append([f._cache_size() for f in jitted]),
+    )
+    assert prepared and sum(prepared[-1])
+    assert {tuple(sizes) for sizes in steps} == {tuple(prepared[-1])}
 
 
 def test_arch_steps_wait_for_the_warm_up_and_use_other_images(tmp_path, pictures):

@@ -1,11 +1,13 @@
 """Products of layers, against the plain ones."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from supernets.layers import _pieces, split_product
+from supernets.layers import _pieces, convolution, pointwise, split_product
 
 
 @pytest.mark.parametrize("pieces", [2, 8])
@@ -32,3 +34,16 @@ def test_pieces_divide_the_rows_and_are_not_small(rows):
     assert rows % pieces == 0
     assert pieces & (pieces - 1) == 0
     assert pieces == 1 or (rows // pieces >= 1024 and pieces <= 128)
+
+
+def test_grouped_pointwise_is_the_grouped_convolution():
+    x = jax.random.normal(jax.random.key(0), (2, 4, 4, 12))
+    kernel = jax.random.normal(jax.random.key(1), (1, 1, 4, 6))
+
+    def square(convolve, x, kernel):
+        return (convolve(x, kernel) ** 2).sum()
+
+    ways = (lambda x, k: convolution(x, k, groups=3), lambda x, k: pointwise(x, k[0, 0], 3))
+    expected, found = (jax.value_and_grad(partial(square, way), argnums=(0, 1))(x, kernel) for way in ways)
+    for a, b in zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)

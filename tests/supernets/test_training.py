@@ -13,7 +13,7 @@ from supernets import TrainConfig, init_params, load_params, train
 from supernets.chain import gradient
 from supernets.errors import CheckpointError, TrainingError
 from supernets.params import bind, supernet
-from supernets.prepare import prepare
+from supernets.prepare import prepare, uniform_networks
 from supernets.programs import count
 
 CONFIG = TrainConfig(epochs=4, warm_epochs=2, batch_size=32, random_subnets=1, peak_lr=0.05, shift=1, flip=False)
@@ -132,7 +132,7 @@ def subnet_gradient(space, params, x):
 
 def test_zero_recompilations_once_prepared():
     params = init_params(SPACE, 0)
-    prepare(SPACE, params, 8)
+    prepare(uniform_networks(SPACE), params, 8)
     before = count()
     for x in SPACE.sample(np.random.default_rng(0), 20):
         subnet_gradient(SPACE, params, x)
