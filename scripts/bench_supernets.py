@@ -195,12 +195,19 @@ def main() -> None:
     parser.add_argument(
         "--batch", type=int, default=0, help="for `quality` (1024 by default) and `rank` (256); the rate goes with it"
     )
+    parser.add_argument(
+        "--split", type=int, default=0, help="`rank`: few-shot, a supernet for each choice of so many layers"
+    )
+    parser.add_argument("--split-epochs", type=int, default=5, help="how long each goes on from the one supernet")
     parser.add_argument("--precision", default="bf16", choices=("fp32", "bf16"))
     parser.add_argument("--statics", type=int, default=4, help="random networks compiled statically")
     parser.add_argument("--table", help="latency table of proxyless or fbnet at 32 px, for `search`")
     parser.add_argument("--reference-ms", type=float)
     parser.add_argument("--search-epochs", type=int, help="half of --epochs by default, for fbnet an eighth")
     parser.add_argument("--only", default="all", choices=("find", "measure", "train", "all"), help="steps of `search`")
+    parser.add_argument(
+        "--share", default="0/1", help="k/n: with `--only train`, every n-th network from the k-th on, for n GPUs"
+    )
     parser.add_argument("--out", help="folder of results and checkpoints; continued if it is there")
     parser.add_argument("--seconds", type=float, help="stop in time, to go on with the same command")
     parser.add_argument("--pack", help="folder of files with which another machine can go on")
@@ -217,8 +224,10 @@ def main() -> None:
     conditions["xla_flags"] = os.environ["XLA_FLAGS"]
     document = {"part": options.part, "conditions": conditions, **document}
     text = json.dumps(document, indent=1, default=float)
-    if not options.quick and document.get("finished", True):
-        path = ROOT / "benchmarks" / f"supernets-{options.part}.json"
+    whole = document.get("finished", True) and (options.part != "search" or options.only in ("train", "all"))
+    if not options.quick and whole and options.share == "0/1":
+        name = f"search-{document['space']}" if options.part == "search" else options.part
+        path = ROOT / "benchmarks" / f"supernets-{name}.json"
         path.write_text(text + "\n")
     print(text)
 

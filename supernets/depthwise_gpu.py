@@ -54,7 +54,8 @@ def _filter_gradient(k: int, stride: int) -> Callable[..., Array]:
 
 def _divided(run: Callable[..., Array], rule: str) -> Callable[..., Array]:
     """A kernel that runs on each device's images; what has no axis of images is added up."""
-    divided = custom_partitioning(lambda *operands: run(*operands))
+    once = jax.jit(run)  # many programs hold a kernel of these shapes: Python goes through it for the first one only
+    divided = custom_partitioning(lambda *operands: once(*operands))
     sources, result = rule.split(" -> ")
     by_image = [part.startswith("n ") for part in (*sources.split(", "), result)]
 

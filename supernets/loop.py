@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -69,7 +70,8 @@ class Training:
             space=setting.space, config=setting.config, steps=setting.steps, per_epoch=per_epoch, taught=taught
         )
         place = setting.placement.everywhere
-        params = start if start is not None else self.draws.init()
+        # steps consume the state; what was given stays the caller's
+        params = jax.tree.map(jnp.copy, start) if start is not None else self.draws.init()
         self.state = place(self.update.fresh(setting.config, params))
         if teacher is not None:
             self.teacher = place(teacher[0]), teacher[1]

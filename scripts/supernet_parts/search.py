@@ -33,8 +33,8 @@ def search(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
     goal = options.reference_ms or float(np.median([latency.of(x) for x in X]))
     parts = 8 if space.name == "fbnet" else 2  # a step of FBNet runs all nine blocks, one of ProxylessNAS one
     epochs = 3 if options.quick else max(3, options.search_epochs or options.epochs // parts)
-    about_it = {"method": "single_path", "epochs": epochs, "warm_epochs": max(1, epochs // 4), "peak_lr": 0.1}
-    weights = settings(options, **about_it, batch_size=32 if options.quick else 256)
+    about_it = {"method": "single_path", "epochs": epochs, "warm_epochs": max(1, epochs // 4)}
+    weights = settings(options, **about_it, **({"batch_size": 32, "peak_lr": 0.1} if options.quick else {}))
     updates = epochs * len(data.train_images) // weights.batch_size // 5
     make = fbnet_config if space.name == "fbnet" else proxyless_config
     config = make(weights, goal, updates=updates)
@@ -46,20 +46,13 @@ def search(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
             if report.step % 200 == 1:
                 print(f"{time.monotonic() - began:6.0f} s  step {report.step} of {report.steps}", flush=True)
 
-        found = Differentiable(
-            space,
-            data.train_images,
-            data.train_labels,
-            mean=data.mean,
-            std=data.std,
-            config=config,
-            latency=latency,
-            folder=stages.out / "search",
-        ).run(tell)
+        images, labels = data.train_images, data.train_labels
+        about = {"mean": data.mean, "std": data.std, "config": config, "latency": latency}
+        under_way = Differentiable(space, images, labels, folder=stages.out / "search", **about)
+        found, seconds = stages.watched("search", under_way.run, tell)
         stages.forget("search")
         best = [int(k) for k in found.best()]
         sure = float(np.mean([np.exp(a - a.max()).max() / np.exp(a - a.max()).sum() for a in found.alphas]))
-        seconds = time.monotonic() - began
         return {"arch": best, "expected_ms": found.expected_ms, "search_s": seconds, "mean_probability": sure}
 
     result = stages("find", find) if options.only in ("find", "all") else stages.results["find"]
@@ -98,13 +91,15 @@ def search(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
         stages.forget(name)
         return {"accuracy": judge(params, network), "macs": network.macs, "seconds": seconds}
 
-    mine = stages("found", partial(alone, best, "found"))
-    rows = [
-        stages(f"random{i}", partial(alone, space.network(row["arch"]), f"random{i}"))
-        for i, row in enumerate(measured["random"])
-    ]
     scaled = mobilenet_v2(measured["mobilenet_v2"]["scale"], space.spec.image_size, stride)
-    mobile = stages("mobilenet_v2", partial(alone, scaled, "mobilenet_v2"))
+    networks = {"found": best, "mobilenet_v2": scaled}
+    networks |= {f"random{i}": space.network(row["arch"]) for i, row in enumerate(measured["random"])}
+    share, shares = (int(k) for k in options.share.split("/"))
+    own = {name: stages(name, partial(alone, networks[name], name)) for name in list(networks)[share::shares]}
+    if own.keys() != networks.keys():
+        return own
+    mine, mobile = own["found"], own["mobilenet_v2"]
+    rows = [own[f"random{i}"] for i in range(len(measured["random"]))]
     spent = sum(row["seconds"] for row in rows)
     return {
         "space": space.name,
@@ -114,7 +109,7 @@ def search(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
         "found_ms": measured["found_ms"],
         "found_over_expected": measured["found_ms"] / result["expected_ms"],
         "found": mine,
-        "random": [row | {"ms": own["ms"]} for row, own in zip(rows, measured["random"], strict=True)],
+        "random": [row | {"ms": drawn["ms"]} for row, drawn in zip(rows, measured["random"], strict=True)],
         "random_median": float(np.median([row["accuracy"] for row in rows])),
         "mobilenet_v2": mobile | measured["mobilenet_v2"],
         "search_s": result["search_s"],

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from search_spaces import Space
+from search_spaces.whole_file import whole_file
 
 _PIECE = 15 << 20  # bytes
 
@@ -43,20 +44,25 @@ class Stages:
         if self.pack and new and (pieces := sorted(self.pack.glob(f"{part}.*"))):
             with tarfile.open(fileobj=io.BytesIO(b"".join(p.read_bytes() for p in pieces))) as archive:
                 archive.extractall(self.out, filter="data")
-        self._path, self._part = self.out / "results.json", part
-        self.results: dict[str, Any] = json.loads(self._path.read_text()) if self._path.exists() else {}
+        self._results, self._part = self.out / "results", part
+        self._results.mkdir(exist_ok=True)
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """What is known, by stage; a file each, so that several processes may share the folder."""
+        return {path.stem: json.loads(path.read_text()) for path in sorted(self._results.glob("*.json"))}
 
     def __call__(self, name: str, run: Callable[[], Any]) -> Any:
         """The result of a stage, run unless it is known already."""
-        if name not in self.results:
+        path = self._results / f"{name}.json"
+        if not path.exists():
             if self.over:
                 raise OutOfTime(name)
-            self.results[name] = run()
-            self._path.write_text(json.dumps(self.results, default=float))
-            print(
-                f"{time.monotonic() - self.started:6.0f} s  {name}: {json.dumps(self.results[name])[:300]}", flush=True
-            )
-        return self.results[name]
+            text = json.dumps(run(), default=float)
+            with whole_file(path) as beside:
+                beside.write_text(text)
+            print(f"{time.monotonic() - self.started:6.0f} s  {name}: {text[:300]}", flush=True)
+        return json.loads(path.read_text())
 
     @property
     def over(self) -> bool:
@@ -71,11 +77,22 @@ class Stages:
         """
         from supernets import train
 
+        tell = more.pop("on_step", lambda report: None)
+        about = {"mean": data.mean, "std": data.std, "config": config, "folder": self.out / name, **more}
+        images, labels = data.train_images, data.train_labels
+        return self.watched(name, lambda watch: train(space, images, labels, on_step=watch, **about), tell)
+
+    def watched(
+        self, name: str, run: Callable[[Callable[[Any], None]], Any], tell: Callable[[Any], None] = lambda report: None
+    ) -> tuple[Any, float]:
+        """What a training returns that is given a function to call at every step, and the seconds of all its parts.
+
+        Raises:
+            OutOfTime: when it was stopped in time, with a checkpoint to go on from.
+        """
         clock = self.out / f"{name}.seconds"
         before = float(clock.read_text()) if clock.exists() else 0.0
         began, asked = time.monotonic(), False
-
-        tell = more.pop("on_step", lambda report: None)
 
         def watch(report: Any) -> None:
             nonlocal asked
@@ -86,12 +103,8 @@ class Stages:
             if report.note:
                 print(report.note, flush=True)
 
-        images, labels = data.train_images, data.train_labels
         try:
-            params = train(
-                space, images, labels, mean=data.mean, std=data.std, config=config, folder=self.out / name,
-                on_step=watch, **more,
-            )  # fmt: skip
+            result = run(watch)
         except KeyboardInterrupt:
             if asked:
                 raise OutOfTime(name) from None
@@ -99,7 +112,7 @@ class Stages:
         finally:
             seconds = before + time.monotonic() - began
             clock.write_text(str(seconds))
-        return params, seconds
+        return result, seconds
 
     def kept(self, name: str, make: Callable[[], tuple[dict[str, Any], float]]) -> tuple[dict[str, Any], float]:
         """Weights that later stages start from, as a file of their own; the checkpoints go."""
