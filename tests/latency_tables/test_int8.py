@@ -45,3 +45,31 @@ def test_images_of_another_size_are_refused(tmp_path, rng):
     onnx.save(onnx_model(SPACE.network(SPACE.sample(rng, 1)[0])), tmp_path / "m.onnx")
     with pytest.raises(WeightsError, match=r"\(20, 3, 8, 8\), the model takes \(n, \(3, 16, 16\)\)"):
         quantize(tmp_path / "m.onnx", np.zeros((20, 3, 8, 8), np.float32), tmp_path / "q.onnx")
+
+
+SMALL = {
+    "ofa_mbv3": {"width": 0.1, "resolutions": (16,), "stem_stride": 1},
+    "ofa_resnet50": {"resolutions": (32,)},
+    "proxyless": {"width": 0.25, "image_size": 16, "stem_stride": 1},
+    "fbnet": {"image_size": 16},
+    "mnasnet": {"image_size": 16},
+    "spaceevo": {"width": 0.25, "resolutions": (32,)},
+    "nasbench201": {},
+    "nasbench_macro": {"image_size": 16},
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_no_provider_falls_back_with_a_warning(tmp_path, rng, capfd, name):
+    """ONNX Runtime says on stderr what a provider cannot run or what of a file it has to mend."""
+    space = get_space(name, **SMALL[name])
+    network = space.network(space.sample(rng, 1)[0])
+    images = rng.normal(size=(4, 3, network.size, network.size)).astype(np.float32)
+    onnx.save(onnx_model(network), tmp_path / "m.onnx")
+    quantize(tmp_path / "m.onnx", images, tmp_path / "q.onnx")
+    capfd.readouterr()
+    for provider in set(onnxruntime.get_available_providers()) - {"AzureExecutionProvider"}:  # it runs nothing itself
+        session = onnxruntime.InferenceSession(tmp_path / "q.onnx", providers=[provider])
+        assert session.get_providers()[0] == provider
+        assert np.isfinite(session.run(None, {"image": images[:1]})[0]).all()
+    assert capfd.readouterr().err == ""
