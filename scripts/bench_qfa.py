@@ -52,12 +52,13 @@ def main(
             if not path.is_file():
                 write_json(path, measured(x, (first, second), evaluators, folder, threads))
             rows.append(json.loads(path.read_text(encoding="utf-8")))
+    found = summary(rows)
     document = {
         "space": second.run.config["space"],
         "data": second.run.config["data"]["name"],
         "train": {run.name: run.config["train"] for run in (first.run, second.run)},
         "test_images": len(second.data.test_labels),
-        **summary(rows),
+        **found,
         "asked": ASKED,
         "subnets": rows,
     }
@@ -70,7 +71,7 @@ def main(
     fields = ("fp32", "jax", "file", "same_class", "after_training")
     texts = [(row["arch"], f"{row['macs'] / 1e6:.1f}", *(f"{row[f]:.2f}" for f in fields)) for row in rows]
     print_table(f"{document['test_images']} test images", columns, texts)
-    print(json.dumps({key: document[key] for key in summary(rows)}, indent=1))
+    print(json.dumps(found, indent=1))
 
 
 def genotypes(space: Space, n: int) -> list[np.ndarray]:

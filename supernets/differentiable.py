@@ -136,7 +136,7 @@ class Differentiable:
 
         Args:
             on_step: Called after every step, at the latest when the next one was started.
-            on_compiled: Called with how many of how many candidates have compiled their programs, before the first.
+            on_compiled: Called with how many of how many blocks, then candidates, are compiled, before the first step.
 
         Raises:
             TrainingError: if the loss stops being a number.
@@ -210,9 +210,9 @@ class Differentiable:
         """Compiles all programs of the steps: each candidate alone in all layers, so that several compile at once."""
         spec, config, params = self.space.spec, self.config.weights, self.state.params
         batch, place = config.batch_size, self.place.batch
-        dtype = jnp.bfloat16 if config.precision == "bf16" else jnp.float32
+        dtype = self.recipes["weight"].dtype
         if self.config.method == "proxyless":
-            prepare(uniform_networks(self.space), params, batch, place=place, dtype=dtype)
+            prepare(uniform_networks(self.space), params, batch, on_compiled, place=place, dtype=dtype)
         images = place(jnp.zeros((batch, spec.image_size, spec.image_size, spec.in_channels), dtype))
         target = place(jnp.full((batch, spec.num_classes), 1 / spec.num_classes, jnp.float32))
 

@@ -41,6 +41,11 @@ class Recipe:
     dropout: float
     half: bool
 
+    @property
+    def dtype(self) -> type:
+        """Of the images, and so of the activations."""
+        return jnp.bfloat16 if self.half else jnp.float32
+
     @classmethod
     def of(cls, config: TrainConfig, mean: np.ndarray, std: np.ndarray, *, crops: bool = False) -> "Recipe":
         """The recipe of a training.
@@ -100,7 +105,7 @@ def make_batch(
         x, target = mix(x, target, jax.random.fold_in(key, 3), mixup=recipe.mixup, cutmix=recipe.cutmix)
     kept = jax.random.bernoulli(jax.random.fold_in(key, 1), 1 - recipe.dropout, (len(labels), features))
     dropout = kept.astype(jnp.float32) / (1 - recipe.dropout)
-    made = Batch(x.astype(jnp.bfloat16 if recipe.half else jnp.float32), target, dropout)
+    made = Batch(x.astype(recipe.dtype), target, dropout)
     return made if sharding is None else jax.lax.with_sharding_constraint(made, sharding)
 
 

@@ -122,9 +122,15 @@ class Training:
         else:
             return
         if place.hosts == 1:
-            dtype = jnp.bfloat16 if config.precision == "bf16" else jnp.float32
-            about = {"place": place.batch, "dtype": dtype, "files": self.setting.files}
-            prepare(networks, self.state.params, config.batch_size, on_compiled, **about)
+            prepare(
+                networks,
+                self.state.params,
+                config.batch_size,
+                on_compiled,
+                place=place.batch,
+                dtype=self.setting.recipe.dtype,
+                files=self.setting.files,
+            )
 
     def _start_step(self) -> None:
         """Hands a step to the devices; nothing here waits for them."""

@@ -12,10 +12,11 @@ import numpy as np
 
 from search_spaces import ChoiceSpace, MBConvSpace, Network
 from supernets import programs
-from supernets.links import Link, by_operator, cut
+from supernets.links import Link, Operators, by_operator, cut
 from supernets.losses import cross_entropy
 from supernets.params import Array, Params
 from supernets.program_files import ProgramFiles
+from supernets.programs import Choices
 from supernets.update import zeros_like
 
 _AT_ONCE = 16  # each thread keeps what a link keeps: a gigabyte at batch 1024 and 32 px
@@ -49,12 +50,11 @@ def prepare(
         return place(jnp.zeros((batch_size, h, w, c), dtype))
 
     # all as in a training: an array that JAX takes for less certain in type or place would be compiled for anew
-    def compile_link(link: Link, shape: tuple[int, ...], first: bool) -> None:
+    def compile_link(link: Link, operators: Operators, choices: Choices, shape: tuple[int, ...], first: bool) -> None:
         weights, x = link.weights(params, owned), value(shape)
-        operators, choices = programs.any_kernel(link.operators, weights)
-        y, made = programs.forward(weights, x, choices, operators=operators, first=first, files=files)
-        total = link.weights(zeros_like(params), owned)
         about = {"operators": operators, "first": first, "files": files}
+        y, made = programs.forward(weights, x, choices, **about)
+        total = link.weights(zeros_like(params), owned)
         jax.block_until_ready(programs.backward(total, weights, x, choices, made, y, **about))
 
     def compile_head(link: Link, shape: tuple[int, ...], classes: int) -> None:
@@ -69,9 +69,10 @@ def prepare(
         shape = network.shapes[0]
         for i, link in enumerate(links):
             weights = link.weights(params, owned)
-            operators, _ = programs.any_kernel(link.operators, weights)
+            operators, choices = programs.any_kernel(link.operators, weights)
             sizes = tuple((name, array.shape) for name, array in weights.items())
-            tasks.setdefault((operators, shape, sizes, i == 0), partial(compile_link, link, shape, i == 0))
+            task = partial(compile_link, link, operators, choices, shape, i == 0)
+            tasks.setdefault((operators, shape, sizes, i == 0), task)
             shape = link.operators[-1].out_shape
         tasks.setdefault((head.operators, shape), partial(compile_head, head, shape, network.num_classes))
     at_once(list(tasks.values()), on_link)

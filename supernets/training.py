@@ -51,7 +51,7 @@ def train(
         folder: For checkpoints.
         resume: Continue from the newest checkpoint there.
         on_step: Called after every step, at the latest when the next one was started.
-        on_compiled: Called with how many of how many networks have compiled their programs, before
+        on_compiled: Called with how many of how many links have compiled their programs, before
             the first step; spaces of many resolutions compile as they go instead.
         start: Weights to start from instead of fresh ones, e.g. of a supernet.
         teacher: Weights and network that teach beside the labels.
