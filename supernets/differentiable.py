@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,10 +22,10 @@ from supernets.errors import TrainingError
 from supernets.inputs import Recipe, figures, make_batch
 from supernets.interrupt import interruptible
 from supernets.logs import EventFile
-from supernets.mixed import gates, mixture, plan
+from supernets.mixed import mixture, plan
 from supernets.params import Array, Params
 from supernets.placement import Placement
-from supernets.prepare import at_once, prepare, uniform_networks
+from supernets.prepare_search import prepare_search
 from supernets.reports import OnStep, StepReport
 from supernets.search_config import SearchConfig
 from supernets.shared import init_shared
@@ -144,7 +144,8 @@ class Differentiable:
         if self.checkpoints.latest is not None:
             self._resume()
         if self.step < len(self.events) and self.place.hosts == 1:  # several hosts compile as they go, in one order
-            self._prepare(on_compiled)
+            dtype = self.recipes["weight"].dtype
+            prepare_search(self.search, self.state.params, self.place.batch, dtype, on_compiled)
         try:
             self._run(on_step)
         finally:
@@ -205,25 +206,6 @@ class Differentiable:
     def expected_ms(self) -> float:
         """Expected latency of the distribution."""
         return self.search.latency.expected_ms(self.distribution.shares)
-
-    def _prepare(self, on_compiled: Callable[[int, int], None] | None) -> None:
-        """Compiles all programs of the steps: each candidate alone in all layers, so that several compile at once."""
-        spec, config, params = self.space.spec, self.config.weights, self.state.params
-        batch, place = config.batch_size, self.place.batch
-        dtype = self.recipes["weight"].dtype
-        if self.config.method == "proxyless":
-            prepare(uniform_networks(self.space), params, batch, on_compiled, place=place, dtype=dtype)
-        images = place(jnp.zeros((batch, spec.image_size, spec.image_size, spec.in_channels), dtype))
-        target = place(jnp.full((batch, spec.num_classes), 1 / spec.num_classes, jnp.float32))
-
-        def compile_candidate(j: int) -> None:
-            one, layers = self.search.plan.of_candidate(j), len(spec.layers)
-            if self.config.method == "proxyless":
-                gates(params, one, [0] * layers, [[0]] * layers, images, target)
-            else:
-                mixture(params, self.update.zeros(params), one, [np.ones(2)] * layers, images, target)
-
-        at_once([partial(compile_candidate, j) for j in range(int(self.space.cardinality.max()))], on_compiled)
 
     # -- steps ---------------------------------------------------------------------------------
 
