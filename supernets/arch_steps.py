@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from search_spaces import ChoiceSpace
-from supernets.architecture import LatencyModel, Layers, added, multiplied, rescaled, sample_pair, softmax
+from supernets.architecture import LatencyModel, Layers, added, aimed, multiplied, rescaled, sample_pair, softmax
 from supernets.architecture import through_softmax as through
 from supernets.chain import forward
 from supernets.distribution import Distribution
@@ -27,16 +27,24 @@ class Search(NamedTuple):
     def product(self, loss: float, ms: float) -> tuple[float, float]:
         """FBNet's loss with the latency: the factor of the loss, and the slope per ms."""
         config = self.config
+        if config.loss == "target":
+            return 1.0, self._aimed(ms)[1]
         return multiplied(loss, ms, alpha=config.alpha, beta=config.beta, reference_ms=None)
 
     def with_latency(self, loss: float, ms: float) -> tuple[float, float, float]:
         """ProxylessNAS's whole loss; the factor of the cross entropy's gradient; the slope by latency, per ms."""
         config = self.config
-        if config.loss == "add":
-            term, slope = added(ms, weight=config.latency_weight, reference_ms=config.reference_ms)
+        if config.loss != "mul":
+            weight, reference = config.latency_weight, config.reference_ms
+            aims = config.loss == "target"
+            term, slope = self._aimed(ms) if aims else added(ms, weight=weight, reference_ms=reference)
             return loss + term, 1.0, slope
         factor, slope = multiplied(loss, ms, alpha=config.alpha, beta=config.beta, reference_ms=config.reference_ms)
         return factor * loss, factor, slope
+
+    def _aimed(self, ms: float) -> tuple[float, float]:
+        config, multiplier = self.config, self.distribution.multiplier
+        return aimed(ms, multiplier=multiplier, damping=config.damping, reference_ms=config.reference_ms)
 
 
 class Seen(NamedTuple):

@@ -96,6 +96,19 @@ def added(ms: float, *, weight: float, reference_ms: float) -> tuple[float, floa
     return weight * (ms - reference_ms) / reference_ms, weight / reference_ms
 
 
+def aimed(ms: float, *, multiplier: float, damping: float, reference_ms: float) -> tuple[float, float]:
+    """An augmented Lagrangian of the excess e = LAT / reference - 1: multiplier * e + damping * e^2 / 2.
+
+    The multiplier is moved up its gradient, e, until the latency is the reference (Luo et al., LightNAS, TCAD 2022;
+    the quadratic term damps what would swing, Platt and Barr, NIPS 1987).
+
+    Returns:
+        The term and its slope per millisecond.
+    """
+    excess = ms / reference_ms - 1
+    return multiplier * excess + damping * excess**2 / 2, (multiplier + damping * excess) / reference_ms
+
+
 @dataclass(frozen=True)
 class Pair:
     """Two sampled candidates of a layer, and which is active (ProxylessNAS's two-path mode)."""

@@ -225,6 +225,8 @@ class Differentiable:
 
     def _arch(self, seen: Seen) -> tuple[float, Array]:
         params = self.state.params
+        if self.config.loss == "target":
+            self.distribution.press(self.expected_ms)
         if self.config.method == "fbnet":
             return through_mixture(self.search, params, self.update.zeros(params), seen)
         return PROXYLESS[self.config.gradient](self.search, params, seen)

@@ -24,6 +24,7 @@ class Distribution:
         adam: That moves them.
         updates: How often it did.
         baseline: Mean reward of before, for REINFORCE.
+        multiplier: Of the latency's excess, where the loss aims at a latency.
     """
 
     def __init__(self, config: SearchConfig, cardinality: np.ndarray) -> None:
@@ -32,7 +33,7 @@ class Distribution:
         rng = np.random.default_rng([config.weights.seed, 3])
         self.alphas: Layers = [rng.normal(0, _SCALE, size=int(c)) for c in cardinality]
         self._m, self._v = [0 * a for a in self.alphas], [0 * a for a in self.alphas]
-        self.updates, self.baseline = 0, float("nan")
+        self.updates, self.baseline, self.multiplier = 0, float("nan"), 0.0
 
     @property
     def shares(self) -> Layers:
@@ -58,13 +59,17 @@ class Distribution:
         moved = [self.adam(a, g, m, v, self.updates) for a, g, m, v in parts]
         self.alphas, self._m, self._v = ([part[i] for part in moved] for i in range(3))
 
+    def press(self, expected_ms: float) -> None:
+        """Moves the multiplier up the gradient of the Lagrangian, see `architecture.aimed`."""
+        self.multiplier += self._config.multiplier_rate * (expected_ms / self._config.reference_ms - 1)
+
     def saved(self) -> dict[str, Any]:
         """For a checkpoint, as JSON has it."""
         layers = {"alphas": self.alphas, "m": self._m, "v": self._v}
         numbers = {name: [a.tolist() for a in values] for name, values in layers.items()}
-        return {"updates": self.updates, "baseline": self.baseline} | numbers
+        return {"updates": self.updates, "baseline": self.baseline, "multiplier": self.multiplier} | numbers
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Becomes what was saved."""
         self.alphas, self._m, self._v = ([np.array(a) for a in saved[name]] for name in ("alphas", "m", "v"))
-        self.updates, self.baseline = saved["updates"], saved["baseline"]
+        self.updates, self.baseline, self.multiplier = saved["updates"], saved["baseline"], saved["multiplier"]

@@ -16,7 +16,8 @@ from search_spaces import ChoiceSpace
 from supernets.links import Link, Operators, by_operator, cut
 from supernets.losses import cross_entropy
 from supernets.params import Array, Params
-from supernets.programs import apply, head, run
+from supernets.programs import any_kernel, apply, backward, forward, head, run
+from supernets.update import zeros_like
 
 
 class Plan(NamedTuple):
@@ -74,11 +75,26 @@ def gates(
         target: Class probabilities `[n, classes]`.
     """
     owned = by_operator(params)
-    x = apply(p.first.weights(params, owned), images, {}, p.first.operators)
+
+    def made(link: Link, x: Array, *, first: bool = False) -> tuple[Array, list[Array]]:
+        weights = link.weights(params, owned)
+        operators, choices = any_kernel(link.operators, weights)
+        return forward(weights, x, choices, operators=operators, first=first, files=None)
+
+    def pulled(link: Link, x: Array, g: Array) -> Array:
+        """The gradient of what a block reads, by the programs of the weight steps: none is compiled for it."""
+        weights = link.weights(params, owned)
+        operators, choices = any_kernel(link.operators, weights)
+        about = {"operators": operators, "first": False, "files": None}
+        _, found = backward(zeros_like(weights), weights, x, choices, made(link, x)[1], g, **about)
+        assert found is not None
+        return found
+
+    x, _ = made(p.first, images, first=True)
     inputs = [x]
     for layer, k in zip(p.layers, path, strict=True):
         link = layer[k]
-        x = x if link is None else apply(link.weights(params, owned), x, {}, link.operators)
+        x = x if link is None else made(link, x)[0]
         inputs.append(x)
     loss, g, logits = _head_only(p.head.weights(params, owned), x, target, p.head.operators)
     found: list[list[Array | float]] = []
@@ -92,7 +108,7 @@ def gates(
         found.append(own)
         link = layer[path[i]]
         if link is not None and i > 0:
-            g = _input_gradient(link.weights(params, owned), x, g, link.operators)
+            g = pulled(link, x, g)
         inputs.pop()
     # read at the end, all at once: the device does not wait for the host between layers
     numbers = jax.device_get((found[::-1], loss))
@@ -179,11 +195,6 @@ def _head_only(weights: Params, x: Array, target: Array, operators: Operators) -
 def _gate(weights: Params, x: Array, g: Array, operators: Operators, residual: bool) -> Array:
     o = run(weights, x, operators, {})
     return jnp.vdot(g.astype(jnp.float32), ((o - x) if residual else o).astype(jnp.float32))
-
-
-@partial(jax.jit, static_argnames="operators")
-def _input_gradient(weights: Params, x: Array, g: Array, operators: Operators) -> Array:
-    return jax.vjp(lambda x: run(weights, x, operators, {}), x)[1](g)[0]
 
 
 @partial(jax.jit, static_argnames="operators", donate_argnums=0)

@@ -14,10 +14,13 @@ class SearchConfig:
     Attributes:
         method: "proxyless" (binary gates, one path at a time) or "fbnet" (Gumbel softmax over all).
         weights: How the weights are trained; its `warm_epochs` train them alone.
-        reference_ms: Latency that the loss aims at; of "fbnet" only a label.
+        reference_ms: Latency that the loss aims at; of FBNet's own loss only a label.
         gradient: Of proxyless: "full_v2" (every gate, one block at a time), "two" (two paths), "reinforce".
-        loss: Of proxyless: "add" (CE + weight (E - ref) / ref) or "mul" (CE alpha (log E / log ref)^beta).
+        loss: "add" (of proxyless: CE + weight (E - ref) / ref), "mul" (CE alpha (log E / log ref)^beta; FBNet's own,
+            which has no ref, whatever is said here but "target"), or "target" (`architecture.aimed`, to hit ref).
         latency_weight: Of "add".
+        multiplier_rate: Of "target", an update.
+        damping: Of "target".
         alpha: Of the products.
         beta: Of the products, outside the logarithm.
         arch_share: Share of the training images kept for the distribution's steps.
@@ -34,8 +37,10 @@ class SearchConfig:
     weights: TrainConfig = field(default_factory=lambda: TrainConfig(method="single_path"))
     reference_ms: float = 1.0
     gradient: Literal["full_v2", "two", "reinforce"] = "full_v2"
-    loss: Literal["add", "mul"] = "add"
+    loss: Literal["add", "mul", "target"] = "add"
     latency_weight: float = 0.1
+    multiplier_rate: float = 0.01
+    damping: float = 3.0
     alpha: float = 0.2
     beta: float = 0.3
     arch_share: float = 0.2
@@ -51,7 +56,7 @@ class SearchConfig:
         for name, given, known in (
             ("method", self.method, ("proxyless", "fbnet")),
             ("gradient", self.gradient, ("full_v2", "two", "reinforce")),
-            ("loss", self.loss, ("add", "mul")),
+            ("loss", self.loss, ("add", "mul", "target")),
         ):
             if given not in known:
                 raise TrainingError(f"{name} (={given!r}) must be one of: {', '.join(known)}.")
@@ -66,6 +71,7 @@ class SearchConfig:
 
 _FBNET_EPOCHS = 90
 _TRAVEL = 30.0  # rate times updates at the least: how far Adam can move a logit in all
+_PRESSURE = 10.0  # likewise of the multiplier where the latency is twice what is aimed at
 
 
 def _arch_rate(published: float, updates: int | None) -> float:
@@ -76,13 +82,17 @@ def _arch_rate(published: float, updates: int | None) -> float:
     return max(published, _TRAVEL / updates) if updates else published
 
 
+def _multiplier_rate(updates: int | None) -> float:
+    return _PRESSURE / updates if updates else SearchConfig.multiplier_rate
+
+
 def proxyless_config(
     weights: TrainConfig,
     reference_ms: float,
     *,
     updates: int | None = None,
     gradient: Literal["full_v2", "two", "reinforce"] = "full_v2",
-    loss: Literal["add", "mul"] = "add",
+    loss: Literal["add", "mul", "target"] = "add",
 ) -> SearchConfig:
     """ProxylessNAS's own numbers: Adam 1e-3 with betas (0, 0.999), weight decay 4e-5, a tenth of the images held out.
 
@@ -95,20 +105,31 @@ def proxyless_config(
     """
     rate = _arch_rate(1e-3, updates)
     weights = replace(weights, weight_decay=4e-5)
-    return SearchConfig("proxyless", weights, reference_ms, gradient, loss, arch_share=0.1, arch_rate=rate)
+    press = _multiplier_rate(updates)
+    return SearchConfig(
+        "proxyless", weights, reference_ms, gradient, loss, arch_share=0.1, arch_rate=rate, multiplier_rate=press
+    )
 
 
-def fbnet_config(weights: TrainConfig, reference_ms: float = 1.0, *, updates: int | None = None) -> SearchConfig:
+def fbnet_config(
+    weights: TrainConfig,
+    reference_ms: float = 1.0,
+    *,
+    updates: int | None = None,
+    loss: Literal["mul", "target"] = "mul",
+) -> SearchConfig:
     """FBNet's own numbers: Adam 0.01, decay 5e-4, beta 0.6, a fifth held out.
 
     The temperature falls from 5 by exp(-0.045 epoch) over 90 epochs; over fewer it falls as far.
 
     Args:
         weights: How the weights are trained.
-        reference_ms: Only a label.
+        reference_ms: Latency to aim at with "target"; otherwise only a label.
         updates: Of the distribution; with it the rate is scaled to them, see `_arch_rate`.
+        loss: FBNet's own, or "target", see `SearchConfig`.
     """
     rate = _arch_rate(0.01, updates)
     cooling = 0.045 * max(1.0, _FBNET_EPOCHS / weights.epochs)
     numbers = {"alpha": 0.2, "beta": 0.6, "arch_rate": rate, "arch_decay": 5e-4, "cooling": cooling}
-    return SearchConfig("fbnet", weights, reference_ms, **numbers)  # type: ignore[arg-type]
+    numbers["multiplier_rate"] = _multiplier_rate(updates)
+    return SearchConfig("fbnet", weights, reference_ms, loss=loss, **numbers)  # type: ignore[arg-type]

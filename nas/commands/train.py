@@ -80,9 +80,13 @@ def train(
     ] = None,
     device: Annotated[str, typer.Option("--device", help="Whose latency counts (proxyless, fbnet).")] = DEFAULT_DEVICE,
     table: Annotated[Path | None, typer.Option("--table", help="Its latency table, if not the default one.")] = None,
-    reference_ms: Annotated[float | None, typer.Option("--reference-ms", help="Latency to aim at (proxyless).")] = None,
+    reference_ms: Annotated[
+        float | None, typer.Option("--reference-ms", help="Latency to aim at (proxyless, and target).")
+    ] = None,
     gradient: Annotated[str, typer.Option("--gradient", help="Of proxyless: full_v2, two or reinforce.")] = "full_v2",
-    latency_loss: Annotated[str, typer.Option("--latency-loss", help="Of proxyless: add or mul.")] = "add",
+    latency_loss: Annotated[
+        str | None, typer.Option("--latency-loss", help="add or mul (proxyless), mul (fbnet), or target, to hit it.")
+    ] = None,
     option: SpaceOptions = None,
     seed: Seed = 0,
     json: Json = False,
@@ -155,14 +159,17 @@ def train(
             from nas.differentiable_run import Where, differentiable_run
             from supernets.search_config import fbnet_config, proxyless_config
 
-            if method == "proxyless" and reference_ms is None:
-                raise UserError("--method proxyless needs the latency to aim at; add --reference-ms, e.g. 5.")
+            if reference_ms is None and (method == "proxyless" or latency_loss == "target"):
+                how = "--latency-loss target" if method == "fbnet" else "--method proxyless"
+                raise UserError(f"{how} needs the latency to aim at; add --reference-ms, e.g. 5.")
+            if method == "fbnet" and latency_loss not in (None, "mul", "target"):
+                raise UserError(f"--latency-loss (={latency_loss!r}) of --method fbnet must be mul or target.")
             updates = config.epochs * len(images.train_images) // config.batch_size // 5
-            goal, how = reference_ms or 1.0, {"gradient": gradient, "loss": latency_loss}
+            goal = reference_ms or 1.0
             wish = (
-                fbnet_config(config, updates=updates)
+                fbnet_config(config, goal, updates=updates, loss=latency_loss or "mul")  # type: ignore[arg-type]
                 if method == "fbnet"
-                else proxyless_config(config, goal, updates=updates, **how)  # type: ignore[arg-type]
+                else proxyless_config(config, goal, updates=updates, gradient=gradient, loss=latency_loss or "add")  # type: ignore[arg-type]
             )
             where = Where(device, table)
             document = differentiable_run(

@@ -78,7 +78,6 @@ def peak_bytes(run: Callable[[], Any]) -> int:
             "backward",
             "apply",
             "_gate",
-            "_input_gradient",
             "_pull",
             "_add_scaled",
         )

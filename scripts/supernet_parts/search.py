@@ -2,6 +2,7 @@
 
 import argparse
 import time
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -35,9 +36,12 @@ def search(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
     epochs = 3 if options.quick else max(3, options.search_epochs or options.epochs // parts)
     about_it = {"method": "single_path", "epochs": epochs, "warm_epochs": max(1, epochs // 4)}
     weights = settings(options, **about_it, **({"batch_size": 32, "peak_lr": 0.1} if options.quick else {}))
-    updates = epochs * len(data.train_images) // weights.batch_size // 5
-    make = fbnet_config if space.name == "fbnet" else proxyless_config
-    config = make(weights, goal, updates=updates)
+    # so few epochs that the distribution gets more of the steps than in the papers; "target": compared at one latency
+    steps = len(data.train_images) / weights.batch_size * (epochs - weights.warm_epochs)
+    if space.name == "fbnet":
+        config = replace(fbnet_config(weights, goal, updates=int(0.4 * steps), loss="target"), arch_share=0.4)
+    else:
+        config = replace(proxyless_config(weights, goal, updates=int(0.3 * steps), loss="target"), arch_every=3)
 
     def find() -> dict[str, Any]:
         began = time.monotonic()

@@ -14,6 +14,7 @@ from supernets.architecture import (
     LatencyModel,
     Pair,
     added,
+    aimed,
     gumbel_softmax,
     multiplied,
     rescaled,
@@ -143,6 +144,10 @@ def test_latency_losses_have_their_slopes():
     with pytest.raises(TrainingError, match="logarithm"):
         multiplied(1.0, 1e-4, alpha=0.2, beta=0.6, reference_ms=None)
     assert added(6.0, weight=0.1, reference_ms=5.0) == pytest.approx((0.02, 0.02))
+    about = {"multiplier": 0.3, "damping": 2.0, "reference_ms": 5.0}
+    term, slope = aimed(6.0, **about)
+    assert term == pytest.approx(0.3 * 0.2 + 0.2**2)
+    assert slope == pytest.approx((aimed(6.0 + 1e-6, **about)[0] - term) / 1e-6, rel=1e-4)
 
 
 def test_expected_latency_is_that_of_the_paths():
@@ -166,10 +171,10 @@ CONFIGS = {
 }
 
 
-def search(folder, pictures, config, latency=LATENCY):
+def search(folder, pictures, config, latency=LATENCY, space=SPACE):
     images, labels = pictures
     moments = {"mean": np.array([0.3], np.float32), "std": np.array([0.3], np.float32)}
-    return Differentiable(SPACE, images, labels, config=config, latency=latency, folder=folder, **moments)
+    return Differentiable(space, images, labels, config=config, latency=latency, folder=folder, **moments)
 
 
 @pytest.mark.parametrize(
@@ -211,11 +216,23 @@ def test_a_slow_candidate_is_left(tmp_path, pictures, name):
     assert found.expected_ms < start.expected_ms
 
 
+@pytest.mark.parametrize("make", [proxyless_config, fbnet_config])
+@pytest.mark.parametrize("goal", [1.0, 2.0])
+def test_the_latency_aimed_at_is_hit(tmp_path, pictures, make, goal):
+    """Whatever the losses of these few steps say, the multiplier rises or falls until it is."""
+    rng = np.random.default_rng(0)
+    latency = LatencyModel(tuple(np.array([0.0, 0.1, 0.3]) * rng.uniform(0.5, 1.5) for _ in range(8)), 0.5)
+    weights = replace(WEIGHTS, epochs=12)
+    config = replace(make(weights, goal, updates=60, loss="target"), arch_every=1, arch_share=0.2)
+    found = search(tmp_path, pictures, config, latency, small(layers=8)).run()
+    assert found.expected_ms == pytest.approx(goal, rel=0.1)
+
+
 @pytest.mark.parametrize("name", ["full_v2", "fbnet"])
 def test_steps_compile_no_block(tmp_path, pictures, name):
     """All is compiled before the first step, several candidates at once."""
     jitted = (programs.forward, programs.backward, programs.head, programs.apply)
-    jitted += (mixed._head_only, mixed._gate, mixed._input_gradient, mixed._pull, mixed._add_scaled)
+    jitted += (mixed._head_only, mixed._gate, mixed._pull, mixed._add_scaled)
     jax.clear_caches()
     prepared, steps = [], []
     search(tmp_path, pictures, CONFIGS[name]).run(
