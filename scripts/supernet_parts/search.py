@@ -71,16 +71,25 @@ def search(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
 
         device, few = get_device(table.metadata["conditions"]["device"]), 1 if options.quick else 8
         near = X[np.argsort([abs(latency.of(x) - latency.of(result["arch"])) for x in X])[: 2 * few]]
-        scales = np.geomspace(0.1, 2.0, 4 if options.quick else 40)
-        sizes = [mobilenet_v2(float(s), space.spec.image_size, stride) for s in scales]
-        networks = [best, *(space.network(x) for x in near), *sizes]
-        ms = [found.median_ms for found in measure(networks, device, anchors=table.anchors)]
-        random = sorted(range(len(near)), key=lambda i: abs(ms[1 + i] - ms[0]))[:few]
-        under = [i for i in range(len(sizes)) if ms[1 + len(near) + i] <= ms[0]] or [0]
+
+        def measured(networks: list[Network]) -> list[float]:
+            return [found.median_ms for found in measure(networks, device, anchors=table.anchors)]
+
+        def of_scales(scales: np.ndarray) -> list[float]:
+            return measured([mobilenet_v2(float(s), space.spec.image_size, stride) for s in scales])
+
+        found_ms, *ms = measured([best, *(space.network(x) for x in near)])
+        random = sorted(range(len(near)), key=lambda i: abs(ms[i] - found_ms))[:few]
+        scales = np.geomspace(0.1, 2.0, 4 if options.quick else 20)
+        i = int(np.argmin(np.abs(np.array(of_scales(scales)) - found_ms)))
+        # widths are multiples of 8, so that latency is a stair of the scale: a closer look around the nearest
+        fine = np.linspace(scales[max(i - 1, 0)], scales[min(i + 1, len(scales) - 1)], 4 if options.quick else 24)
+        scaled_ms = of_scales(fine)
+        k = int(np.argmin(np.abs(np.array(scaled_ms) - found_ms)))
         return {
-            "found_ms": ms[0],
-            "random": [{"arch": near[i].tolist(), "ms": ms[1 + i]} for i in random],
-            "mobilenet_v2": {"scale": float(scales[under[-1]]), "ms": ms[1 + len(near) + under[-1]]},
+            "found_ms": found_ms,
+            "random": [{"arch": near[i].tolist(), "ms": ms[i]} for i in random],
+            "mobilenet_v2": {"scale": float(fine[k]), "ms": scaled_ms[k]},
         }
 
     measured = stages("measure", equals) if options.only in ("measure", "all") else stages.results["measure"]
