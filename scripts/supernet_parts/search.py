@@ -70,7 +70,7 @@ def search(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
         from latency_tables import get_device, measure
 
         device, few = get_device(table.metadata["conditions"]["device"]), 1 if options.quick else 8
-        near = X[np.argsort([abs(latency.of(x) - latency.of(result["arch"])) for x in X])[: 2 * few]]
+        near = X[np.argsort([abs(latency.of(x) - goal) for x in X])[:few]]  # whatever was found: trained only once
 
         def measured(networks: list[Network]) -> list[float]:
             return [found.median_ms for found in measure(networks, device, anchors=table.anchors)]
@@ -79,7 +79,6 @@ def search(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
             return measured([mobilenet_v2(float(s), space.spec.image_size, stride) for s in scales])
 
         found_ms, *ms = measured([best, *(space.network(x) for x in near)])
-        random = sorted(range(len(near)), key=lambda i: abs(ms[i] - found_ms))[:few]
         scales = np.geomspace(0.1, 2.0, 4 if options.quick else 20)
         i = int(np.argmin(np.abs(np.array(of_scales(scales)) - found_ms)))
         # widths are multiples of 8, so that latency is a stair of the scale: a closer look around the nearest
@@ -88,7 +87,7 @@ def search(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
         k = int(np.argmin(np.abs(np.array(scaled_ms) - found_ms)))
         return {
             "found_ms": found_ms,
-            "random": [{"arch": near[i].tolist(), "ms": ms[i]} for i in random],
+            "random": [{"arch": x.tolist(), "ms": own} for x, own in zip(near, ms, strict=True)],
             "mobilenet_v2": {"scale": float(fine[k]), "ms": scaled_ms[k]},
         }
 
