@@ -34,10 +34,11 @@ class Search(NamedTuple):
     def with_latency(self, loss: float, ms: float) -> tuple[float, float, float]:
         """ProxylessNAS's whole loss; the factor of the cross entropy's gradient; the slope by latency, per ms."""
         config = self.config
-        if config.loss != "mul":
-            weight, reference = config.latency_weight, config.reference_ms
-            aims = config.loss == "target"
-            term, slope = self._aimed(ms) if aims else added(ms, weight=weight, reference_ms=reference)
+        if config.loss == "target":
+            term, slope = self._aimed(ms)
+            return loss + term, 1.0, slope
+        if config.loss == "add":
+            term, slope = added(ms, weight=config.latency_weight, reference_ms=config.reference_ms)
             return loss + term, 1.0, slope
         factor, slope = multiplied(loss, ms, alpha=config.alpha, beta=config.beta, reference_ms=config.reference_ms)
         return factor * loss, factor, slope
