@@ -105,7 +105,7 @@ def differentiable_run(
         "device": where.device,
         "reference_ms": config.reference_ms,
         "expected_ms": found.expected_ms,
-        "best": entry(found.best()),
+        "best": entry(found.best),
         "sampled": [entry(arch) for arch in found.sample(rng, where.samples)],
         "logits": [alpha.tolist() for alpha in found.alphas],
     }

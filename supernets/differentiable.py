@@ -28,20 +28,25 @@ from supernets.placement import Placement
 from supernets.prepare_search import prepare_search
 from supernets.reports import OnStep, StepReport
 from supernets.search_config import SearchConfig
+from supernets.settle import check_reachable, most_probable, tilted
 from supernets.shared import init_shared
 from supernets.update import Update
 
 
 class Found(NamedTuple):
-    """What a search ends with: weights, logits of every layer's candidates, the latency model's expectation (ms)."""
+    """What a search ends with.
+
+    Attributes:
+        params: Weights of the supernet.
+        alphas: Logits of every layer's candidates.
+        expected_ms: The latency model's expectation.
+        best: The most probable block of every layer; for "target" the most probable network of the latency.
+    """
 
     params: Params
     alphas: Layers
     expected_ms: float
-
-    def best(self) -> Architecture:
-        """The most probable block of every layer."""
-        return tuple(int(alpha.argmax()) for alpha in self.alphas)
+    best: Architecture
 
     def sample(self, rng: np.random.Generator, n: int) -> list[Architecture]:
         """Networks drawn from the distribution."""
@@ -78,6 +83,8 @@ class Differentiable:
         devices: int | None = None,
         workers: int = 0,
     ) -> None:
+        if config.loss == "target":
+            check_reachable(latency, config.reference_ms)
         self.space, self.config = space, config
         self.distribution = Distribution(config, space.cardinality)
         self.search = Search(space, plan(space), latency, config, self.distribution)
@@ -153,7 +160,7 @@ class Differentiable:
                 source.close()
         if self.checkpoints.latest != len(self.events):
             self._save()
-        return Found(self.state.params, self.distribution.alphas, self.expected_ms)
+        return self._found()
 
     def _run(self, on_step: OnStep | None) -> None:
         saved, log = time.monotonic(), EventFile(self.folder, self.step)
@@ -201,6 +208,13 @@ class Differentiable:
             if on_step:
                 on_step(StepReport(step, len(self.events), self.smooth, accuracy, last=loss))
         pending.clear()
+
+    def _found(self) -> Found:
+        alphas, latency, goal = self.distribution.alphas, self.search.latency, self.config.reference_ms
+        if self.config.loss != "target":
+            return Found(self.state.params, alphas, self.expected_ms, tuple(int(a.argmax()) for a in alphas))
+        alphas = tilted(alphas, latency, goal)
+        return Found(self.state.params, alphas, goal, most_probable(alphas, latency, goal))
 
     @property
     def expected_ms(self) -> float:

@@ -55,9 +55,15 @@ def search(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
         under_way = Differentiable(space, images, labels, folder=stages.out / "search", **about)
         found, seconds = stages.watched("search", under_way.run, tell)
         stages.forget("search")
-        best = [int(k) for k in found.best()]
         sure = float(np.mean([np.exp(a - a.max()).max() / np.exp(a - a.max()).sum() for a in found.alphas]))
-        return {"arch": best, "expected_ms": found.expected_ms, "search_s": seconds, "mean_probability": sure}
+        return {
+            "arch": list(found.best),
+            "expected_ms": found.expected_ms,
+            "ended_at_ms": under_way.expected_ms,  # before it was brought to the latency
+            "search_s": seconds,
+            "mean_probability": sure,
+            "logits": [a.tolist() for a in found.alphas],
+        }
 
     result = stages("find", find) if options.only in ("find", "all") else stages.results["find"]
     if options.only == "find":

@@ -200,7 +200,7 @@ def test_resume_is_bit_for_bit(tmp_path, pictures, name):
     assert all(np.array_equal(again.params[n], whole.params[n]) for n in whole.params)
     assert all(np.array_equal(a, b) for a, b in zip(again.alphas, whole.alphas, strict=True))
     assert any(np.abs(a).max() > 0.01 for a in whole.alphas) or name == "reinforce"
-    assert len(whole.best()) == 2 and len(whole.sample(np.random.default_rng(0), 3)) == 3
+    assert len(whole.best) == 2 and len(whole.sample(np.random.default_rng(0), 3)) == 3
 
 
 @pytest.mark.parametrize(
@@ -224,8 +224,11 @@ def test_the_latency_aimed_at_is_hit(tmp_path, pictures, make, goal):
     latency = LatencyModel(tuple(np.array([0.0, 0.1, 0.3]) * rng.uniform(0.5, 1.5) for _ in range(8)), 0.5)
     weights = replace(WEIGHTS, epochs=12)
     config = replace(make(weights, goal, updates=60, loss="target"), arch_every=1, arch_share=0.2)
-    found = search(tmp_path, pictures, config, latency, small(layers=8)).run()
-    assert found.expected_ms == pytest.approx(goal, rel=0.1)
+    under_way = search(tmp_path, pictures, config, latency, small(layers=8))
+    found = under_way.run()
+    ended = under_way.expected_ms  # before it is brought there
+    assert ended == pytest.approx(goal, rel=0.1)
+    assert found.expected_ms == goal == pytest.approx(latency.of(found.best), rel=0.05)
 
 
 @pytest.mark.parametrize("name", ["full_v2", "fbnet"])
