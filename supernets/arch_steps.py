@@ -10,7 +10,7 @@ from supernets.architecture import LatencyModel, Layers, added, aimed, multiplie
 from supernets.architecture import through_softmax as through
 from supernets.chain import forward
 from supernets.distribution import Distribution
-from supernets.mixed import Plan, gates, mixture
+from supernets.mixed import Plan, gates, mixture, read
 from supernets.params import Array, Params
 from supernets.search_config import SearchConfig
 
@@ -129,7 +129,8 @@ def through_mixture(search: Search, params: Params, zeros: Params, seen: Seen) -
     distribution = search.distribution
     mixing, heat = distribution.mixing(seen.epoch, seen.rng), distribution.temperature(seen.epoch)
     found = mixture(params, zeros, search.plan, mixing, seen.images, seen.target)
-    factor, slope = search.product(found.loss, search.latency.expected_ms(mixing))
-    pairs = zip(mixing, found.mixing, search.latency.blocks_ms, strict=True)
+    slopes, loss = read(found.mixing, found.loss)
+    factor, slope = search.product(loss, search.latency.expected_ms(mixing))
+    pairs = zip(mixing, slopes, search.latency.blocks_ms, strict=True)
     distribution.move([through(m, factor * g + slope * costs) / heat for m, g, costs in pairs])
-    return factor * found.loss, found.logits
+    return factor * loss, found.logits

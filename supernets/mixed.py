@@ -6,6 +6,7 @@ backward, so that the memory is that of one path however many candidates there a
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import chain
 from typing import NamedTuple
 
 import jax
@@ -97,10 +98,10 @@ def gates(
         x = x if link is None else made(link, x)[0]
         inputs.append(x)
     loss, g, logits = _head_only(p.head.weights(params, owned), x, target, p.head.operators)
-    found: list[list[Array | float]] = []
+    nothing, found = zeros_like(loss), list[list[Array]]()  # no number of the host's: programs tell the two apart
     for i in range(len(p.layers))[::-1]:
         layer, x = p.layers[i], inputs[i]
-        own: list[Array | float] = [0.0] * len(layer)
+        own = [nothing] * len(layer)
         for j in wanted[i]:
             link = layer[j]
             if link is not None:
@@ -110,17 +111,20 @@ def gates(
         if link is not None and i > 0:
             g = pulled(link, x, g)
         inputs.pop()
-    # read at the end, all at once: the device does not wait for the host between layers
-    numbers = jax.device_get((found[::-1], loss))
-    return Gates([np.array(own, np.float64) for own in numbers[0]], float(numbers[1]), logits)
+    # read at the end: the device does not wait for the host between layers
+    gradient, value = read(found[::-1], loss)
+    return Gates(gradient, value, logits)
 
 
 class Mixture(NamedTuple):
-    """Of a weighted sum of all paths: gradients of weights and of the mixing weights; loss and logits."""
+    """Of a weighted sum of all paths: gradients of weights and of the mixing weights; loss and logits.
+
+    Nothing of it is waited for.
+    """
 
     total: Params
-    mixing: list[np.ndarray]
-    loss: float
+    mixing: list[list[Array]]
+    loss: Array
     logits: Array
 
 
@@ -141,11 +145,13 @@ def mixture(
     x = apply(p.first.weights(params, owned), images, {}, p.first.operators)
     inputs = [x]
     for layer, m in zip(p.layers, mixing, strict=True):
-        y = None
-        for link, weight in zip(layer, m, strict=True):
-            o = x if link is None else apply(link.weights(params, owned), x, {}, link.operators)
-            y = _add_scaled(y, o, np.float32(weight))
-        x = y if y is not None else x
+        y = _zeros(x, shape=next((link.operators[-1].out_shape for link in layer if link), None))
+        for link, weight in zip(layer, m.astype(np.float32), strict=True):
+            if link is None:
+                y = _add_scaled(y, x, weight)
+            else:
+                y = _add_made(y, link.weights(params, owned), x, weight, link.operators)
+        x = y
         inputs.append(x)
     ones = jnp.ones((len(images), p.head.operators[-1].in_channels))  # type: ignore[attr-defined]
     weights = p.head.weights(params, owned)
@@ -156,26 +162,30 @@ def mixture(
     inputs.pop()
     gradients: list[list[Array]] = []
     for i in range(len(p.layers))[::-1]:
-        x, dx, own = inputs.pop(), None, list[Array]()
-        for link, share in zip(p.layers[i], mixing[i], strict=True):
-            weight = np.float32(share)
+        x, own = inputs.pop(), list[Array]()
+        dx = zeros_like(x)
+        for link, weight in zip(p.layers[i], mixing[i].astype(np.float32), strict=True):
             if link is None:
-                own.append(jnp.vdot(g, x))
-                dx = _add_scaled(dx, g, weight)
-                continue
-            weights = link.weights(params, owned)
-            sums, part, dot = _pull(link.weights(found, owned), weights, x, g, weight, link.operators)
-            found.update({link.prefix + name: value for name, value in sums.items()})
+                dx, dot = _pull_identity(dx, x, g, weight)
+            else:
+                about = link.weights(params, owned), x, g, weight, link.operators
+                sums, dx, dot = _pull(link.weights(found, owned), dx, *about)
+                found.update({link.prefix + name: value for name, value in sums.items()})
             own.append(dot)
-            dx = _add_scaled(dx, part, np.float32(1))
         gradients.append(own)
-        assert dx is not None
         g = dx
     weights = p.first.weights(params, owned)
-    sums, _, _ = _pull(p.first.weights(found, owned), weights, images, g, np.float32(1), p.first.operators)
+    about = weights, images, g, np.float32(1), p.first.operators
+    sums, _, _ = _pull(p.first.weights(found, owned), zeros_like(images), *about)
     found.update(sums)
-    numbers = jax.device_get((gradients[::-1], loss))
-    return Mixture(found, [np.array(own, np.float64) for own in numbers[0]], float(numbers[1]), logits)
+    return Mixture(found, gradients[::-1], loss, logits)
+
+
+def read(rows: Sequence[Sequence[Array]], loss: Array) -> tuple[list[np.ndarray], float]:
+    """Rows of scalars and a loss, in one copy from the device: a copy takes as long for one as for hundreds."""
+    *flat, value = np.asarray(_stacked([*chain.from_iterable(rows), loss]), np.float64)
+    rest = iter(flat)
+    return [np.array([next(rest) for _ in row]) for row in rows], float(value)
 
 
 # -- programs ----------------------------------------------------------------------------------
@@ -197,18 +207,45 @@ def _gate(weights: Params, x: Array, g: Array, operators: Operators, residual: b
     return jnp.vdot(g.astype(jnp.float32), ((o - x) if residual else o).astype(jnp.float32))
 
 
-@partial(jax.jit, static_argnames="operators", donate_argnums=0)
-def _pull(
-    total: Params, weights: Params, x: Array, g: Array, m: Array | np.float32, operators: Operators
-) -> tuple[Params, Array, Array]:
-    """Sums with a block's own gradients, scaled by m; m times the gradient of its input; <g, o(x)>."""
-    o, pullback = jax.vjp(lambda w, x: run(w, x, operators, {}), weights, x)
-    dw, dx = pullback((m * g).astype(o.dtype))
-    dot = jnp.vdot(g.astype(jnp.float32), o.astype(jnp.float32))
-    return jax.tree.map(jnp.add, total, dw), dx, dot
-
-
 @jax.jit
-def _add_scaled(y: Array | None, o: Array, m: Array | np.float32) -> Array:
-    scaled = (m * o).astype(o.dtype)
-    return scaled if y is None else y + scaled
+def _stacked(values: list[Array]) -> Array:
+    return jnp.stack(values)
+
+
+@partial(jax.jit, static_argnames="shape", keep_unused=True)  # on the device of x
+def _zeros(x: Array, *, shape: tuple[int, int, int] | None) -> Array:
+    """Of the type of x and, for a shape (c, h, w), of its batch; of its own shape without one."""
+    if shape is None:
+        return jnp.zeros_like(x)
+    c, h, w = shape
+    return jnp.zeros((len(x), h, w, c), x.dtype)
+
+
+@partial(jax.jit, static_argnames="operators", donate_argnums=0)
+def _add_made(y: Array, weights: Params, x: Array, m: Array | np.float32, operators: Operators) -> Array:
+    o = run(weights, x, operators, {})
+    return y + (m * o).astype(o.dtype)
+
+
+@partial(jax.jit, donate_argnums=0)
+def _add_scaled(y: Array, o: Array, m: Array | np.float32) -> Array:
+    return y + (m * o).astype(o.dtype)
+
+
+@partial(jax.jit, static_argnames="operators", donate_argnums=(0, 1))
+def _pull(
+    total: Params, dx: Array, weights: Params, x: Array, g: Array, m: Array | np.float32, operators: Operators
+) -> tuple[Params, Array, Array]:
+    """Sums with a block's own gradients, of its weights and of its input, scaled by m; <g, o(x)>."""
+    o, pullback = jax.vjp(lambda w, x: run(w, x, operators, {}), weights, x)
+    dw, own = pullback((m * g).astype(o.dtype))
+    return jax.tree.map(jnp.add, total, dw), dx + own, _dot(g, o)
+
+
+@partial(jax.jit, donate_argnums=0)
+def _pull_identity(dx: Array, x: Array, g: Array, m: Array | np.float32) -> tuple[Array, Array]:
+    return dx + (m * g).astype(g.dtype), _dot(g, x)
+
+
+def _dot(g: Array, o: Array) -> Array:
+    return jnp.vdot(g.astype(jnp.float32), o.astype(jnp.float32))

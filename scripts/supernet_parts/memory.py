@@ -79,6 +79,7 @@ def peak_bytes(run: Callable[[], Any]) -> int:
             "apply",
             "_gate",
             "_pull",
+            "_add_made",
             "_add_scaled",
         )
         if hasattr(module, name)

@@ -235,7 +235,7 @@ def test_the_latency_aimed_at_is_hit(tmp_path, pictures, make, goal):
 def test_steps_compile_no_block(tmp_path, pictures, name):
     """All is compiled before the first step, several candidates at once."""
     jitted = (programs.forward, programs.backward, programs.head, programs.apply)
-    jitted += (mixed._head_only, mixed._gate, mixed._pull, mixed._add_scaled)
+    jitted += (mixed._head_only, mixed._gate, mixed._pull, mixed._add_made, mixed._add_scaled)
     jax.clear_caches()
     prepared, steps = [], []
     search(tmp_path, pictures, CONFIGS[name]).run(
