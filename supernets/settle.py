@@ -5,13 +5,13 @@ The most probable block of every layer need not have the distribution's expected
 """
 
 import numpy as np
-from scipy.optimize import brentq
 
 from search_spaces import Architecture
 from supernets.architecture import LatencyModel, Layers, softmax
 from supernets.errors import TrainingError
 
 _STEPS = 20_000  # of the latency; rounded up for every layer, which loses a thousandth of it in twenty layers
+_HALVINGS = 60  # to the last bit of a double
 _WINDOW = 0.02  # share of the latency that the network may stay below it where there is one
 
 
@@ -55,10 +55,14 @@ def tilted(alphas: Layers, latency: LatencyModel, ms: float) -> Layers:
     def excess(tilt: float) -> float:
         return latency.expected_ms([softmax(a) for a in moved(tilt)]) - ms
 
-    bound = 1.0 / max(float(np.ptp(costs)) for costs in latency.blocks_ms)
-    while excess(bound) > 0 or excess(-bound) < 0:
-        bound *= 2
-    return moved(float(brentq(excess, -bound, bound)))
+    high = 1.0 / max(float(np.ptp(costs)) for costs in latency.blocks_ms)
+    while excess(high) > 0 or excess(-high) < 0:
+        high *= 2
+    low = -high
+    for _ in range(_HALVINGS):  # a steeper tilt is faster
+        middle = (low + high) / 2
+        low, high = (middle, high) if excess(middle) > 0 else (low, middle)
+    return moved((low + high) / 2)
 
 
 def most_probable(alphas: Layers, latency: LatencyModel, ms: float) -> Architecture:
