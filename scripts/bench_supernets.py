@@ -208,6 +208,9 @@ def main() -> None:
     parser.add_argument(
         "--share", default="0/1", help="k/n: with `--only train`, every n-th network from the k-th on, for n GPUs"
     )
+    parser.add_argument(
+        "--at-once", type=int, default=1, help="trainings that share the GPU: only one alone tells what one takes"
+    )
     parser.add_argument("--out", help="folder of results and checkpoints; continued if it is there")
     parser.add_argument("--seconds", type=float, help="stop in time, to go on with the same command")
     parser.add_argument("--pack", help="folder of files with which another machine can go on")
