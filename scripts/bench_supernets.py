@@ -206,7 +206,9 @@ def main() -> None:
     parser.add_argument("--search-epochs", type=int, help="half of --epochs by default, for fbnet an eighth")
     parser.add_argument("--only", default="all", choices=("find", "measure", "train", "all"), help="steps of `search`")
     parser.add_argument(
-        "--share", default="0/1", help="k/n: with `--only train`, every n-th network from the k-th on, for n GPUs"
+        "--share",
+        default="0/1",
+        help="k/n: every n-th network of `search --only train`, or few-shot supernet of `rank`, from the k-th on",
     )
     parser.add_argument(
         "--at-once", type=int, default=1, help="trainings that share the GPU: only one alone tells what one takes"

@@ -44,11 +44,14 @@ def rank(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
         stages.forget(name)
         return inherited(trained, [x for x in archs if of_split(space, x, len(choices)) == choices])
 
+    share, shares = (int(k) for k in options.share.split("/"))
+    every = list(np.ndindex((3,) * options.split)) if options.split else []
+    few = {choices: stages(f"few-shot {choices}", partial(few_shot, choices)) for choices in every[share::shares]}
+    if shares > 1:
+        return {f"few-shot {choices}": values for choices, values in few.items()}
     kinds = {"one_shot": stages("inherited", partial(inherited, params, archs))}
-    if options.split:
-        kinds["few_shot"] = {}
-        for choices in np.ndindex((3,) * options.split):
-            kinds["few_shot"] |= stages(f"few-shot {choices}", partial(few_shot, choices))
+    if few:
+        kinds["few_shot"] = {text: accuracy for values in few.values() for text, accuracy in values.items()}
     found = {kind: [values[space.to_text(x)] for x in archs] for kind, values in kinds.items()}
     truth = [table["mean_acc"][i] for i in rows]
     others = {name: [table[name][i] for i in rows] for name in ("flops", "params", "acc1")}
