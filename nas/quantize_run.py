@@ -144,9 +144,16 @@ def card_beside(path: Path) -> dict[str, Any] | None:
 
 
 def pictures_for(
-    path: Path, data: str | None, network: "Network", card: dict[str, Any] | None, images: int, seed: int
+    path: Path,
+    data: str | None,
+    network: "Network",
+    card: dict[str, Any] | None,
+    images: int,
+    seed: int,
+    *,
+    judged: int = JUDGED,
 ) -> Pictures:
-    """Images for a file: those of its run, or others prepared as its card says."""
+    """Images for a file: those of its run, or others prepared as its card says; at most `judged` of validation."""
     from nas.train_run import recorded_data
     from supernets.data import load_dataset
     from supernets.images import nchw, prepare
@@ -162,7 +169,7 @@ def pictures_for(
     else:
         side = card["input"]["image_size"] if card else None
         found = load_dataset(data, size=side, seed=seed)
-        split = found.split(max(1, min(JUDGED, len(found.train_images) // 6)), seed)
+        split = found.split(max(1, min(judged, len(found.train_images) // 6)), seed)
     wanted, given = (network.in_channels, network.num_classes), (found.channels, found.num_classes)
     if wanted != given:
         raise UserError(
@@ -178,8 +185,8 @@ def pictures_for(
 
     return Pictures(
         ready(split.train_images[:images]),
-        ready(split.validation_images[:JUDGED]),
-        split.validation_labels[:JUDGED],
+        ready(split.validation_images[:judged]),
+        split.validation_labels[:judged],
         ready(found.test_images[:]),
         found.test_labels,
     )

@@ -63,7 +63,7 @@ class GaussianProcess:
         prior = np.log([*[1.0 / len(groups)] * len(groups), _NOISE])
         if not hasattr(self, "log_parameters_"):
             self.log_parameters_ = prior
-        if optimise:
+        if optimise and target.any():  # of a constant the likelihood is unbounded
             distances = np.stack([squared_distances(g, g) for g in groups])
             self.log_parameters_ = minimize(
                 _objective,

@@ -91,12 +91,7 @@ class MixedLatency:
         """Learns the conversions from genotypes `[n, genes]` and their measured latencies `[n]`, ms."""
         plain, counts = self._plain(X), self.boundaries(X)
         before = float(np.mean(np.abs(plain / y - 1)))
-        left_out = []
-        for i in range(len(y)):
-            rest = np.arange(len(y)) != i
-            added = _added(counts[rest], plain[rest], y[rest])
-            left_out.append((plain[i] + counts[i] @ added) / y[i] - 1)
-        added = _added(counts, plain, y)
+        added, left_out = added_ms(counts, plain, y)
         constant, each, million = map(float, added)
         after = float(np.mean(np.abs(left_out)))
         self.conversions_ = Conversions(constant, each, million, before, after)
@@ -129,8 +124,26 @@ class MixedLatency:
         return self._sum(X) + low + share * (high - low)
 
 
+def added_ms(counts: np.ndarray, plain: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What each of some counts adds to a sum over operators.
+
+    Args:
+        counts: Of networks, `[n, k]`.
+        plain: Their sums over operators, ms, `[n]`.
+        y: Their measured latencies, ms, `[n]`.
+
+    Returns:
+        Prices, ms, `[k]`: non-negative least squares of relative errors; and the relative error of every network
+        by the prices that the others give, `[n]`.
+    """
+    left_out = []
+    for i in range(len(y)):
+        rest = np.arange(len(y)) != i
+        left_out.append((plain[i] + counts[i] @ _added(counts[rest], plain[rest], y[rest])) / y[i] - 1)
+    return _added(counts, plain, y), np.array(left_out)
+
+
 def _added(counts: np.ndarray, plain: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Non-negative least squares of relative errors: what each of the counts adds, ms."""
     from scipy.optimize import nnls
 
     return nnls(counts / y[:, None], 1 - plain / y)[0]

@@ -1,18 +1,20 @@
 """Mixed precision on trained networks: latency saved at 99.9 % of the accuracy, by the order of quantisation.
 
-    .venv/bin/python scripts/bench_mixed_precision.py DATA build/mixed --file runs/demo/export/knee.onnx
-    .venv/bin/python scripts/bench_mixed_precision.py DATA build/mixed --quick    # one network, one epoch
+    .venv/bin/python scripts/bench_mixed_precision.py DATA build/mixed --only train --epochs 60 --batch 1024
+    .venv/bin/python scripts/bench_mixed_precision.py DATA build/mixed
+    .venv/bin/python scripts/bench_mixed_precision.py DATA build/mixed --networks '' --file runs/demo/export/knee.onnx
+    .venv/bin/python scripts/bench_mixed_precision.py DATA build/quick --quick    # one network, hardly trained
 
-DATA is as for `nas train`; 64 px pictures of 10 classes were used (Imagenette), at 48 px. Networks, once trained,
-and the files of every order stay in the folder (a quarter of an hour a network on two cores): run again, only the
-measuring is done anew. The last result is kept in benchmarks/mixed-precision.json.
+DATA is as for `nas train`; CIFAR-10-JPEG was used. Training wants a GPU (the first command), the rest the device that
+is measured. Networks, once trained, and the files of every order stay in the folder: run again, only the measuring is
+done anew. The last result is kept in benchmarks/mixed-precision.json.
 """
 
 import json
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
@@ -20,17 +22,25 @@ import typer
 from nas.console import emit_json, print_table, progress
 from nas.files import write_bytes, write_json
 from nas.front import measure_networks
-from nas.mixed_run import Trial, sensitivities, within_budget
-from nas.onnx_eval import accuracy, logits
-from nas.precision.sensitivity import ordered
+from nas.jax_setup import keep_programs
+from nas.mixed_run import JUDGED
+from nas.onnx_eval import accuracy
+from nas.precision.estimates import sensitivities
+from nas.precision.least_time import least_time
+from nas.precision.sensitivity import prefixes, valued
+from nas.precision.timing import operator_times
+from nas.precision.trial import Trial, batched, within_budget
 from nas.quantize_run import Pictures, card_beside, exported_network, pictures_for
 from search_spaces import Network, get_space
+
+if TYPE_CHECKING:
+    from latency_tables import Quantisation
 
 RESULT = Path(__file__).resolve().parents[1] / "benchmarks" / "mixed-precision.json"
 BUDGET = 99.9
 RANDOM_SEEDS = 3
 DEVICE = "local-cpu-1t"
-_VALIDATION, _CALIBRATION, _SHOWN = 1000, 256, 64
+_CALIBRATION, _SHOWN = 256, 64
 
 
 @dataclass(frozen=True)
@@ -38,16 +48,23 @@ class Subject:
     """A network to train: the `seed`-th random one of a space, or the smallest."""
 
     space: str
-    epochs: int
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any]
     seed: int | None = None
-    lr: float = 0.05
+
+
+@dataclass(frozen=True)
+class Training:
+    """How all of them are trained."""
+
+    epochs: int
+    batch: int
+    images: int | None = None  # of the data's, by default all
 
 
 SUBJECTS = {
-    "ofa_resnet50": Subject("ofa_resnet50", 3, {"resolutions": 48}),
-    "proxyless": Subject("proxyless", 3, {"image_size": 48}, seed=3),
-    "mnasnet": Subject("mnasnet", 3, {"image_size": 48}, seed=3),
+    "ofa_resnet50": Subject("ofa_resnet50", {"resolutions": 32, "stem_stride": 1}),
+    "proxyless": Subject("proxyless", {"image_size": 32, "stem_stride": 1}, seed=3),
+    "mnasnet": Subject("mnasnet", {"image_size": 32, "stem_stride": 1}, seed=3),
 }
 
 
@@ -56,29 +73,41 @@ def main(
     folder: Path,
     networks: Annotated[str, typer.Option(help="Of those to train, joined by commas.")] = ",".join(SUBJECTS),
     file: Annotated[list[Path] | None, typer.Option(help="Also this exported file of a run; may be repeated.")] = None,
+    epochs: Annotated[int, typer.Option(help="Of the networks' training.")] = 3,
+    batch: Annotated[int, typer.Option(help="Images a step.")] = 128,
+    per_tensor: Annotated[bool, typer.Option(help="One scale a weight, ONNX Runtime's own default.")] = False,
+    only: Annotated[str, typer.Option(help="train, or all.")] = "all",
     quick: bool = False,
     seconds: float = 60.0,
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
     """Prints what every order keeps in float, its accuracy, and the latency it saves."""
-    from latency_tables import device_fingerprint, get_device
+    from latency_tables import Quantisation, device_fingerprint, get_device
 
-    rows = []
+    keep_programs()
+    training = Training(1, 64, 2000) if quick else Training(epochs, batch)
+    how, rows = Quantisation(per_channel=not per_tensor), []
     for name in networks.split(",")[: 1 if quick else None] if networks else ():
-        subject, place = SUBJECTS[name], folder / name
+        place = folder / name
         place.mkdir(parents=True, exist_ok=True)
-        network = trained(subject, data, place, epochs=1 if quick else subject.epochs)
-        pictures = pictures_for(place / "fp32.onnx", data, network, None, _CALIBRATION, 0)
-        rows.append(measured(name, network, place, pictures, searched(network, place, pictures), seconds))
+        network = trained(SUBJECTS[name], data, place, training)
+        if only == "train":
+            continue
+        pictures = pictures_for(place / "fp32.onnx", data, network, None, _CALIBRATION, 0, judged=JUDGED)
+        rows.append(measured(name, network, place, pictures, searched(network, place, pictures, how), seconds))
     for path in file or ():
         name = f"{path.resolve().parents[1].name}/{path.stem}"
         place = folder / name.replace("/", "-")
         place.mkdir(parents=True, exist_ok=True)
-        network, pictures = exported_network(path), pictures_for(path, None, *_described(path), _CALIBRATION, 0)
+        network, card = exported_network(path), card_beside(path)
+        pictures = pictures_for(path, None, network, card, _CALIBRATION, 0, judged=JUDGED)
         write_bytes(place / "fp32.onnx", path.read_bytes())
-        rows.append(measured(name, network, place, pictures, searched(network, place, pictures), seconds))
+        rows.append(measured(name, network, place, pictures, searched(network, place, pictures, how), seconds))
+    if only == "train":
+        return
     conditions = device_fingerprint(get_device(DEVICE))
-    document = {"budget": BUDGET, "data": Path(data).name, "conditions": conditions, "networks": rows}
+    document = {"budget": BUDGET, "data": Path(data).name, "quantisation": asdict(how), "conditions": conditions}
+    document["networks"] = rows
     if not quick:
         write_json(RESULT, document)
     if as_json:
@@ -103,11 +132,7 @@ def main(
         )
 
 
-def _described(path: Path) -> tuple[Network, dict[str, Any] | None]:
-    return exported_network(path), card_beside(path)
-
-
-def trained(subject: Subject, data: str, place: Path, epochs: int) -> Network:
+def trained(subject: Subject, data: str, place: Path, how: Training) -> Network:
     """Trains a network on its own, unless that was done before, and writes fp32.onnx."""
     import jax.numpy as jnp
 
@@ -125,15 +150,23 @@ def trained(subject: Subject, data: str, place: Path, epochs: int) -> Network:
     network, path = space.network(x).live, place / "fp32.onnx"
     if path.is_file():
         return network
-    split = found.split(min(_VALIDATION, len(found.train_images) // 6), 0)
+    # the images that pictures_for judges by are left out
+    split = found.split(max(1, min(JUDGED, len(found.train_images) // 6)), 0)
     config = TrainConfig(
-        method="scratch", arch=space.to_text(x), epochs=epochs, warm_epochs=0, batch_size=64, peak_lr=subject.lr
+        method="scratch",
+        arch=space.to_text(x),
+        epochs=how.epochs,
+        warm_epochs=0,
+        batch_size=how.batch,
+        peak_lr=0.1 * how.batch / 256,
+        shift=4,
+        weight_decay=5e-4,
     )
     with progress(f"train {subject.space}") as update:
         params = train(
             space,
-            split.train_images,
-            split.train_labels,
+            split.train_images[: how.images],
+            split.train_labels[: how.images],
             mean=found.mean,
             std=found.std,
             config=config,
@@ -147,32 +180,39 @@ def trained(subject: Subject, data: str, place: Path, epochs: int) -> Network:
     return network
 
 
-def searched(network: Network, place: Path, pictures: Pictures) -> dict[str, Any]:
+def searched(network: Network, place: Path, pictures: Pictures, how: "Quantisation") -> dict[str, Any]:
     """Quantises by every order within the budget, unless that was done before; files in `place`."""
     from latency_tables import get_device
     from latency_tables.int8 import calibrated
     from latency_tables.int8_report import operator_reports
 
-    kept = place / "orders.json"
+    kept, device = place / "orders.json", get_device(DEVICE)
     if kept.is_file():
         document: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
         return document
     source, orders = place / "fp32.onnx", {}
-    with tempfile.TemporaryDirectory() as folder, calibrated(source, pictures.calibration) as write:
+    with tempfile.TemporaryDirectory() as folder, calibrated(source, pictures.calibration, how) as write:
         whole = write(place / "int8.onnx")
         trial = Trial(network, write, pictures, Path(folder))
-        profile = operator_reports(source, whole, pictures.calibration[:_SHOWN], get_device(DEVICE))
-        faster = {row.name for row in profile if row.int8_ms < row.fp32_ms}
+        profile = operator_reports(source, whole, pictures.calibration[:_SHOWN], device)
+        times = operator_times(source, whole, profile, trial, device, 0)
         known = sensitivities(source, whole, trial, "augmented", 0)
         chosen = [("augmented", 0), ("hessian", 0), *(("random", seed) for seed in range(RANDOM_SEEDS))]
         for order, seed in chosen:
-            sequence = ordered(known, order, seed)
-            k, tried = within_budget(trial, source, sequence, BUDGET)
-            name = f"random-{seed}" if order == "random" else order
-            write(place / f"{name}.onnx", sequence[:k])
-            orders[name] = {"on_integers": sequence[:k], "tried": tried}
-    everything = [op.name for op in network]
-    document = {"orders": orders, "faster": len(faster), "operators": everything}
+            values = valued(known, order, seed)
+            for way, sets in (("most", prefixes(values)), ("least-time", least_time(network, times, values))):
+                on_integers, tried = within_budget(trial, source, sets, BUDGET)
+                name = f"{order}-{seed}-{way}" if order == "random" else f"{order}-{way}"
+                write(place / f"{name}.onnx", on_integers)
+                orders[name] = {"on_integers": list(on_integers), "tried": tried}
+    document = {
+        "orders": orders,
+        "faster": sum(row.int8_ms < row.fp32_ms for row in profile),
+        "conversions": asdict(times.prices),
+        "sensitivities": {name: asdict(known[name]) for name in known},
+        "int8_ms": dict(times.on_integers),
+        "fp32_ms": dict(times.in_float),
+    }
     write_json(kept, document)
     return document
 
@@ -183,23 +223,24 @@ def measured(
     """All files of a network timed in turns, with their accuracies."""
     from latency_tables import Effort, get_device
 
-    names = ["fp32", "int8", *found["orders"]]
-    paths = [place / f"{name}.onnx" for name in names]
+    sets = {"fp32": frozenset(), "int8": frozenset(op.name for op in network)}
+    sets |= {order: frozenset(made["on_integers"]) for order, made in found["orders"].items()}
+    # equal files are timed once: two sessions of one file differ by a few percent for as long as they live
+    paths = {chosen: place / f"{kind}.onnx" for kind, chosen in reversed(sets.items())}
     with progress(f"measure {name}") as update:
-        latencies = measure_networks(paths, get_device(DEVICE), update, effort=Effort(seconds=seconds))
-    files = []
-    counts = {"fp32": 0, "int8": len(found["operators"])}
-    counts |= {order: len(made["on_integers"]) for order, made in found["orders"].items()}
-    for kind, path, latency in zip(names, paths, latencies, strict=True):
+        latencies = measure_networks([*paths.values()], get_device(DEVICE), update, effort=Effort(seconds=seconds))
+    by_set, files = dict(zip(paths, latencies, strict=True)), []
+    for kind, chosen in sets.items():
+        path, latency = paths[chosen], by_set[chosen]
         files.append(
             {
                 "file": kind,
-                "on_integers": counts[kind],
-                "validation": accuracy(logits(path, pictures.judged), pictures.judged_labels),
-                "test": accuracy(logits(path, pictures.test), pictures.test_labels),
+                "on_integers": len(chosen),
+                "validation": accuracy(batched(path, pictures.judged), pictures.judged_labels),
+                "test": accuracy(batched(path, pictures.test), pictures.test_labels),
                 "latency_ms": latency.median_ms,
                 "error_ms": latency.error_ms,
-                "saved": 1 - latency.median_ms / latencies[0].median_ms,
+                "saved": 1 - latency.median_ms / by_set[sets["fp32"]].median_ms,
             }
         )
     return {
@@ -207,9 +248,18 @@ def measured(
         "macs": network.macs,
         "operators": len(network.operators),
         "faster": found["faster"],
+        "conversions": found["conversions"],
+        "validation_images": len(pictures.judged_labels),
         "test_images": len(pictures.test_labels),
+        "saved": {order: kept_ones(files, order) for order in ("augmented", "hessian", "random")},
         "files": files,
     }
+
+
+def kept_ones(files: list[dict[str, Any]], order: str) -> list[float]:
+    """What an order saves: the faster of its two files, as `nas quantize --budget` keeps it; one for every seed."""
+    own = [f for f in files if f["file"].startswith(order)]
+    return [max(a["saved"], b["saved"]) for a, b in zip(own[::2], own[1::2], strict=True)]
 
 
 if __name__ == "__main__":

@@ -51,9 +51,9 @@ def quantize(
     Calibrated on training images; accuracy before and after is that of the files on the test images.
     Beside the file: its card, and NAME.report.json with the table.
 
-    With --budget only as many operators are quantised as keep that share of the accuracy on the validation
-    images, the least sensitive first: of all operators, or of those alone that are faster on
-    integers, whichever file is faster.
+    With --budget only so many operators are quantised as keep that share of the accuracy on the validation
+    images: the least sensitive first, or those that save the most time with the conversions counted, whichever
+    file is faster.
 
     Example: nas quantize runs/c10/export/knee.onnx --method percentile
 
@@ -120,11 +120,10 @@ def _print_mixed(document: dict[str, Any]) -> None:
             "-" if row["between"] is None else f"{row['between']:.2e}",
             f"{1e3 * row['fp32_ms']:.1f}",
             f"{1e3 * row['int8_ms']:.1f}",
-            row["why"],
         )
         for row in document["operators"]
     ]
-    columns = ("operator", "precision", "by the Hessian", "beside others", "fp32 us", "int8 us", "why")
+    columns = ("operator", "precision", "by the Hessian", "beside others", "fp32 us", "int8 us")
     print_table(f"{document['mixed']['path']}, by operator; sensitivities in nats", columns, rows)
     print_table(
         f"On {document['test_images']} test images, measured in turns; {document['same_class']:.2f} % get the same "
@@ -141,6 +140,9 @@ def _print_mixed(document: dict[str, Any]) -> None:
             for name in ("fp32", "int8", "mixed")
         ],
     )
+    times, each = document["candidates_ms"], document["conversions"]["each_ms"]
+    print(f"By {document['chosen']}; {', '.join(f'{name}: {ms:.3f} ms' for name, ms in times.items())}.")
+    print(f"A conversion between float and integers takes {1e3 * each:.1f} us beside what it takes a number.")
     ms = {name: document[name]["latency_ms"]["median"] for name in ("fp32", "mixed")}
     if ms["mixed"] >= ms["fp32"]:
         print("The mixed file is no faster than fp32 here: conversions cost what integers save. Ship fp32.")

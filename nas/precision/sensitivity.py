@@ -86,16 +86,21 @@ def interactions(
     return found
 
 
-def ordered(sensitivities: Mapping[str, Sensitivity], order: str, seed: int) -> list[str]:
-    """Operators in the order in which they are quantised.
+def valued(sensitivities: Mapping[str, Sensitivity], order: str, seed: int) -> dict[str, float]:
+    """What an order takes an operator's sensitivity to be, at least 0.
 
     Args:
         sensitivities: By name, in the order of the network.
         order: One of `ORDERS`.
-        seed: Of a random order.
+        seed: Of a random order, in which the values are places.
     """
-    names = list(sensitivities)
     if order == "random":
-        return [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
-    value = {name: s.hessian if order == "hessian" else s.augmented for name, s in sensitivities.items()}
-    return sorted(names, key=value.__getitem__)
+        places = np.random.default_rng(seed).permutation(len(sensitivities))
+        return {name: float(place + 1) for name, place in zip(sensitivities, places, strict=True)}
+    return {name: max(0.0, s.hessian if order == "hessian" else s.augmented) for name, s in sensitivities.items()}
+
+
+def prefixes(values: Mapping[str, float]) -> list[tuple[str, ...]]:
+    """Sets of operators, from none to all, each with the least sensitive one that the set before has not."""
+    names = sorted(values, key=values.__getitem__)
+    return [tuple(names[:k]) for k in range(len(names) + 1)]

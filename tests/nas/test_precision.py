@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from nas.errors import UserError
-from nas.mixed_run import Wish, divergence
+from nas.mixed_run import Wish
 from nas.precision.bisection import longest_prefix
-from nas.precision.sensitivity import Sensitivity, interactions, ordered
+from nas.precision.estimates import divergence
+from nas.precision.sensitivity import Sensitivity, interactions, prefixes, valued
 
 
 def test_bisection_is_exhaustive_search_where_longer_is_worse():
@@ -45,11 +46,16 @@ def test_dependencies_of_a_quadratic_loss_are_its_pairs(rng):
 
 def test_orders():
     known = {"a": Sensitivity(1.0, 5.0), "b": Sensitivity(2.0, -9.0), "c": Sensitivity(3.0, 0.5)}
-    assert ordered(known, "hessian", 0) == ["a", "b", "c"]
-    assert ordered(known, "augmented", 0) == ["b", "c", "a"]
-    assert sorted(ordered(known, "random", 0)) == ["a", "b", "c"]
-    assert {tuple(ordered(known, "random", seed)) for seed in range(20)} > {("a", "b", "c")}
-    assert ordered(known, "random", 3) == ordered(known, "random", 3)
+
+    def ordered(order, seed=0):
+        return list(prefixes(valued(known, order, seed))[-1])
+
+    assert ordered("hessian") == ["a", "b", "c"]
+    assert ordered("augmented") == ["b", "c", "a"]
+    assert sorted(ordered("random")) == ["a", "b", "c"]
+    assert {tuple(ordered("random", seed)) for seed in range(20)} > {("a", "b", "c")}
+    assert ordered("random", 3) == ordered("random", 3)
+    assert prefixes(valued(known, "augmented", 0)) == [(), ("b",), ("b", "c"), ("b", "c", "a")]
 
 
 def test_divergence_is_that_of_distributions():

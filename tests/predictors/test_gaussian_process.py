@@ -35,6 +35,17 @@ def test_gradient_equals_finite_differences(rng):
         assert gradient[i] == pytest.approx((both[0] - both[1]) / 2e-5, rel=1e-4, abs=1e-5)
 
 
+def test_a_constant_is_predicted_without_doubt(rng):
+    """As of a data set that every network gets all right; and it learns once there is something to learn."""
+    A, B = rng.normal(size=(10, 3)), rng.normal(size=(6, 3))
+    gp = GaussianProcess().fit([A], np.full(10, 7.5))
+    mean, sd = gp.predict([B])
+    assert (mean == 7.5).all() and (sd == 0).all()
+    assert np.isfinite(gp.log_parameters_).all()
+    gp.fit([A], A[:, 0])
+    assert np.corrcoef(gp.predict([B])[0], B[:, 0])[0, 1] > 0.9
+
+
 def test_believing_the_mean_equals_telling_it(rng):
     A, B, y = rng.normal(size=(15, 2)), rng.normal(size=(8, 2)), rng.normal(size=15)
     gp = GaussianProcess().fit([A], y)
