@@ -1,6 +1,7 @@
-"""Mixed precision of one exported file: the most operators on integers that an accuracy budget allows."""
+"""Mixed precision of one exported file: the fastest set of operators on integers that an accuracy budget allows."""
 
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from nas.files import write_json
 from nas.front import measure_networks
 from nas.onnx_eval import accuracy, logits
 from nas.precision.estimates import sensitivities
-from nas.precision.least_time import least_time
+from nas.precision.least_time import Cuts, Times
 from nas.precision.sensitivity import ORDERS, prefixes, valued
 from nas.precision.timing import operator_times
 from nas.precision.trial import Trial, within_budget
@@ -22,6 +23,7 @@ from nas.quantize_run import card_beside, exported_network, file_state, finite, 
 
 if TYPE_CHECKING:
     from latency_tables import Quantisation
+    from search_spaces import Network
 
 FORMAT = 2  # 2: sets of least time, times without the profiler's own
 JUDGED = 10_000  # validation images at most: a tenth of a percent is ten of them
@@ -93,13 +95,13 @@ def mix_file(
         trial = Trial(network, write, pictures, Path(folder))
         found = sensitivities(path, whole, trial, wish.order, seed)
         values, times = valued(found, wish.order, seed), operator_times(path, whole, rows, trial, device, seed)
-        sequences = {"most operators": prefixes(values), "least time": least_time(network, times, values)}
-        within = {name: within_budget(trial, path, sets, wish.budget) for name, sets in sequences.items()}
+        exact, tracks = trial.accuracy(()), sequences(network, times, values)
+        within = {name: within_budget(trial, sets, exact, wish.budget) for name, sets in tracks.items()}
         made = [write(Path(folder, f"{i}.onnx"), chosen) for i, (chosen, _) in enumerate(within.values())]
         with progress(f"measure on {device.name}") as update:
             effort = Effort(seconds=_SECONDS)
             measured = measure_networks([path, whole, *made], device, update, effort=effort, seed=seed)
-        candidates = dict(zip(sequences, measured[2:], strict=True))
+        candidates = dict(zip(tracks, measured[2:], strict=True))
         best = min(candidates, key=lambda name: candidates[name].median_ms)
         chosen, tried = within[best]
         write(out, chosen)
@@ -121,7 +123,7 @@ def mix_file(
         "chosen": best,
         "candidates_ms": {name: latency.median_ms for name, latency in candidates.items()},
         "validation_accuracy": tried,
-        "conversions": {key: finite(value) for key, value in asdict(times.prices).items()},
+        "conversions": {key: finite(value) for key, value in asdict(times.conversions).items()},
         "same_class": accuracy(outputs[2], outputs[0].argmax(axis=1)),
         "conditions": device_fingerprint(device),
         "operators": [
@@ -142,3 +144,14 @@ def mix_file(
     if card is not None:
         write_card(card, document, latencies[2].runs, float(np.abs(outputs[2] - outputs[0]).max()), "mixed")
     return document
+
+
+def sequences(network: "Network", times: Times, values: Mapping[str, float]) -> dict[str, Sequence[Sequence[str]]]:
+    """Sets of operators to go through, from the least sensitive to the most, by what they aim at.
+
+    Args:
+        network: Its operators.
+        times: Of them.
+        values: Their sensitivities.
+    """
+    return {"most operators": prefixes(values), "least time": Cuts(network, times).path(values)}

@@ -21,6 +21,7 @@ from nas.runs import Run
 if TYPE_CHECKING:
     from latency_tables import Latency, Quantisation
     from search_spaces import Network
+    from supernets.data.dataset import Dataset, Split
 
 FORMAT = 1
 JUDGED = 1000  # images that judge operators one by one, at most
@@ -169,7 +170,7 @@ def pictures_for(
     else:
         side = card["input"]["image_size"] if card else None
         found = load_dataset(data, size=side, seed=seed)
-        split = found.split(max(1, min(judged, len(found.train_images) // 6)), seed)
+        split = judged_split(found, judged, seed)
     wanted, given = (network.in_channels, network.num_classes), (found.channels, found.num_classes)
     if wanted != given:
         raise UserError(
@@ -190,6 +191,11 @@ def pictures_for(
         ready(found.test_images[:]),
         found.test_labels,
     )
+
+
+def judged_split(found: "Dataset", judged: int, seed: int) -> "Split":
+    """Pictures outside a run: those to judge by are a sixth of the training images, `judged` at most."""
+    return found.split(max(1, min(judged, len(found.train_images) // 6)), seed)
 
 
 def _alone(path: Path, write: Any, network: "Network", pictures: Pictures, update: Any) -> dict[str, dict[str, Any]]:

@@ -89,12 +89,7 @@ class MixedLatency:
 
     def fit(self, X: np.ndarray, y: np.ndarray) -> "MixedLatency":
         """Learns the conversions from genotypes `[n, genes]` and their measured latencies `[n]`, ms."""
-        plain, counts = self._plain(X), self.boundaries(X)
-        before = float(np.mean(np.abs(plain / y - 1)))
-        added, left_out = added_ms(counts, plain, y)
-        constant, each, million = map(float, added)
-        after = float(np.mean(np.abs(left_out)))
-        self.conversions_ = Conversions(constant, each, million, before, after)
+        self.conversions_ = learned_conversions(self.boundaries(X), self._plain(X), y)
         return self
 
     def predict(self, X: np.ndarray) -> np.ndarray:
@@ -124,23 +119,21 @@ class MixedLatency:
         return self._sum(X) + low + share * (high - low)
 
 
-def added_ms(counts: np.ndarray, plain: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What each of some counts adds to a sum over operators.
+def learned_conversions(counts: np.ndarray, plain: np.ndarray, y: np.ndarray) -> Conversions:
+    """What conversions add to a sum over operators: non-negative least squares of relative errors.
 
     Args:
-        counts: Of networks, `[n, k]`.
+        counts: Of networks, `[n, 3]`: one if anything is mixed, conversions, and millions of values in them.
         plain: Their sums over operators, ms, `[n]`.
         y: Their measured latencies, ms, `[n]`.
-
-    Returns:
-        Prices, ms, `[k]`: non-negative least squares of relative errors; and the relative error of every network
-        by the prices that the others give, `[n]`.
     """
     left_out = []
     for i in range(len(y)):
         rest = np.arange(len(y)) != i
         left_out.append((plain[i] + counts[i] @ _added(counts[rest], plain[rest], y[rest])) / y[i] - 1)
-    return _added(counts, plain, y), np.array(left_out)
+    before, after = (float(np.mean(np.abs(errors))) for errors in (plain / y - 1, left_out))
+    constant, each, million = map(float, _added(counts, plain, y))
+    return Conversions(constant, each, million, before, after)
 
 
 def _added(counts: np.ndarray, plain: np.ndarray, y: np.ndarray) -> np.ndarray:

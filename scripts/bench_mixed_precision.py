@@ -23,14 +23,13 @@ from nas.console import emit_json, print_table, progress
 from nas.files import write_bytes, write_json
 from nas.front import measure_networks
 from nas.jax_setup import keep_programs
-from nas.mixed_run import JUDGED
+from nas.mixed_run import JUDGED, sequences
 from nas.onnx_eval import accuracy
 from nas.precision.estimates import sensitivities
-from nas.precision.least_time import least_time
-from nas.precision.sensitivity import prefixes, valued
+from nas.precision.sensitivity import valued
 from nas.precision.timing import operator_times
 from nas.precision.trial import Trial, batched, within_budget
-from nas.quantize_run import Pictures, card_beside, exported_network, pictures_for
+from nas.quantize_run import Pictures, card_beside, exported_network, judged_split, pictures_for
 from search_spaces import Network, get_space
 
 if TYPE_CHECKING:
@@ -150,8 +149,7 @@ def trained(subject: Subject, data: str, place: Path, how: Training) -> Network:
     network, path = space.network(x).live, place / "fp32.onnx"
     if path.is_file():
         return network
-    # the images that pictures_for judges by are left out
-    split = found.split(max(1, min(JUDGED, len(found.train_images) // 6)), 0)
+    split = judged_split(found, JUDGED, 0)
     config = TrainConfig(
         method="scratch",
         arch=space.to_text(x),
@@ -197,18 +195,19 @@ def searched(network: Network, place: Path, pictures: Pictures, how: "Quantisati
         profile = operator_reports(source, whole, pictures.calibration[:_SHOWN], device)
         times = operator_times(source, whole, profile, trial, device, 0)
         known = sensitivities(source, whole, trial, "augmented", 0)
+        exact = trial.accuracy(())
         chosen = [("augmented", 0), ("hessian", 0), *(("random", seed) for seed in range(RANDOM_SEEDS))]
         for order, seed in chosen:
             values = valued(known, order, seed)
-            for way, sets in (("most", prefixes(values)), ("least-time", least_time(network, times, values))):
-                on_integers, tried = within_budget(trial, source, sets, BUDGET)
-                name = f"{order}-{seed}-{way}" if order == "random" else f"{order}-{way}"
+            for way, sets in sequences(network, times, values).items():
+                on_integers, tried = within_budget(trial, sets, exact, BUDGET)
+                name = (f"{order} {seed} {way}" if order == "random" else f"{order} {way}").replace(" ", "-")
                 write(place / f"{name}.onnx", on_integers)
                 orders[name] = {"on_integers": list(on_integers), "tried": tried}
     document = {
         "orders": orders,
         "faster": sum(row.int8_ms < row.fp32_ms for row in profile),
-        "conversions": asdict(times.prices),
+        "conversions": asdict(times.conversions),
         "sensitivities": {name: asdict(known[name]) for name in known},
         "int8_ms": dict(times.on_integers),
         "fp32_ms": dict(times.in_float),

@@ -1,30 +1,13 @@
 """What conversions between float and integers cost in one network, learned from mixed files measured whole."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from predictors.mixed_precision import Conversions, learned_conversions
 from search_spaces import Network
 
 _RATES = (0.03, 0.5)  # of changes of precision from one operator to the next
-
-
-@dataclass(frozen=True)
-class Prices:
-    """Of conversions.
-
-    Attributes:
-        constant_ms: Of any mixture.
-        each_ms: Of a value converted.
-        million_ms: Of a million numbers converted.
-        error: Mean relative error of latencies with these prices on the files measured, each left out in turn.
-    """
-
-    constant_ms: float = 0.0
-    each_ms: float = 0.0
-    million_ms: float = 0.0
-    error: float = float("nan")
 
 
 def edges(network: Network) -> tuple[np.ndarray, np.ndarray]:
@@ -59,8 +42,8 @@ def learned(
     on_integers: Mapping[str, float],
     sets: Sequence[Sequence[str]],
     measured_ms: Sequence[float],
-) -> Prices:
-    """Prices that explain what mixed files take beyond the sum over their operators.
+) -> Conversions:
+    """Conversions that explain what mixed files take beyond the sum over their operators.
 
     Args:
         network: In the files.
@@ -69,10 +52,8 @@ def learned(
         sets: Operators on integers in every file.
         measured_ms: Latencies of the files; without any, conversions are free.
     """
-    from predictors.mixed_precision import added_ms
-
     if not sets:
-        return Prices()
+        return Conversions()
     pairs, values = edges(network)
     names = [op.name for op in network]
     rows, plain = [], []
@@ -81,7 +62,4 @@ def learned(
         changed = on[pairs[:, 0]] != on[pairs[:, 1]]
         rows.append([1.0, changed.sum(), values[changed].sum() / 1e6])
         plain.append(sum(on_integers[name] if here else in_float[name] for name, here in zip(names, on, strict=True)))
-    counts, sums, y = np.array(rows), np.array(plain), np.array(measured_ms)
-    prices, left_out = added_ms(counts, sums, y)
-    constant, each, million = map(float, prices)
-    return Prices(constant, each, million, float(np.mean(np.abs(left_out))))
+    return learned_conversions(np.array(rows), np.array(plain), np.array(measured_ms))

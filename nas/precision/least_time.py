@@ -10,12 +10,13 @@ between two in float had better stay in float. Two precisions and prices on edge
 a minimum cut, found exactly (Greig, Porteous & Seheult, J. R. Stat. Soc. B 51, 1989); lambda goes over all its values.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from nas.precision.conversions import Prices, edges
+from nas.precision.conversions import edges
+from predictors.mixed_precision import Conversions
 from search_spaces import Network
 
 _UNITS = 10**8  # of the whole time: capacities are 32-bit integers
@@ -29,12 +30,12 @@ class Times:
     Attributes:
         in_float: By name.
         on_integers: By name.
-        prices: Of conversions between them.
+        conversions: Between them.
     """
 
     in_float: Mapping[str, float]
     on_integers: Mapping[str, float]
-    prices: Prices
+    conversions: Conversions
 
 
 class Cuts:
@@ -50,7 +51,7 @@ class Cuts:
         self._float = np.array([times.in_float[name] for name in self._names])
         self._integers = np.array([times.on_integers[name] for name in self._names])
         self._edges, values = edges(network)
-        self._prices = times.prices.each_ms + times.prices.million_ms * values / 1e6
+        self._prices = times.conversions.each_ms + times.conversions.million_ms * values / 1e6
 
     def time(self, on_integers: np.ndarray) -> float:
         """T of a set, bool `[operators]`, ms."""
@@ -102,8 +103,3 @@ class Cuts:
         if costs[0] >= costs[1] * (1 - _CLOSER):
             return []
         return [*self._between(low, found, s), found, *self._between(found, high, s)]
-
-
-def least_time(network: Network, times: Times, sensitivity: Mapping[str, float]) -> Sequence[tuple[str, ...]]:
-    """Sets of operators on integers, from the least sensitive to the fastest; see `Cuts.path`."""
-    return Cuts(network, times).path(sensitivity)

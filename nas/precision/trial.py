@@ -37,6 +37,10 @@ class Trial:
         """Logits `[n, classes]` of images `[n, c, h, w]`."""
         return batched(self.write(self.folder / "trial.onnx", operators), images)
 
+    def accuracy(self, operators: Sequence[str]) -> float:
+        """Percent of the judged images that are classified right; without operators the fp32 file's."""
+        return accuracy(self.outputs(operators, self.pictures.judged), self.pictures.judged_labels)
+
 
 def batched(path: Path, images: np.ndarray) -> np.ndarray:
     """Logits of a file, many images at once."""
@@ -48,24 +52,22 @@ def batched(path: Path, images: np.ndarray) -> np.ndarray:
 
 
 def within_budget(
-    trial: Trial, path: Path, sets: Sequence[Sequence[str]], budget: float
+    trial: Trial, sets: Sequence[Sequence[str]], exact: float, budget: float
 ) -> tuple[Sequence[str], dict[str, Any]]:
     """The last set of a sequence that an accuracy budget allows, by bisection, and the accuracies tried.
 
     Args:
         trial: To try files.
-        path: The fp32 file.
         sets: Operators on integers, from the least sensitive set to the most; the first is taken to pass.
-        budget: Percent of the fp32 file's accuracy on the judged images.
+        exact: Accuracy of the fp32 file on the judged images, percent.
+        budget: Percent of it.
     """
-    images, labels = trial.pictures.judged, trial.pictures.judged_labels
-    exact = accuracy(batched(path, images), labels)
     tried: dict[int, float] = {}
     tries = int(np.ceil(np.log2(max(2, len(sets))))) + 2  # about
     with progress("bisection") as update:
 
         def passes(k: int) -> bool:
-            tried[k] = accuracy(trial.outputs(sets[k], images), labels)
+            tried[k] = trial.accuracy(sets[k])
             update(len(tried), tries, f"{len(sets[k])} operators: {tried[k]:.2f} %")
             return tried[k] >= budget / 100 * exact
 

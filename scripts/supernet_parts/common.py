@@ -1,6 +1,7 @@
 """What the parts share: data, space, how to train."""
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,12 @@ def settings(options: argparse.Namespace, **more: Any) -> Any:
             precision=options.precision,
         )
     return replace(base, **{"checkpoint_seconds": 120.0} | more)  # lost at most where a machine is taken away
+
+
+def share_of(options: argparse.Namespace, items: Sequence[Any]) -> Sequence[Any]:
+    """What one process does of them, by `--share`."""
+    share, shares = (int(k) for k in options.share.split("/"))
+    return items[share::shares]
 
 
 def rebatched(config: Any, batch: int) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from search_spaces import Architecture, ChoiceSpace, get_space
-from supernet_parts.common import SHARED, cifar, rebatched, settings
+from supernet_parts.common import SHARED, cifar, rebatched, settings, share_of
 from supernet_parts.judge import Judge
 from supernet_parts.stages import Stages
 
@@ -44,10 +44,9 @@ def rank(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
         stages.forget(name)
         return inherited(trained, [x for x in archs if of_split(space, x, len(choices)) == choices])
 
-    share, shares = (int(k) for k in options.share.split("/"))
     every = list(np.ndindex((3,) * options.split)) if options.split else []
-    few = {choices: stages(f"few-shot {choices}", partial(few_shot, choices)) for choices in every[share::shares]}
-    if shares > 1:
+    few = {choices: stages(f"few-shot {choices}", partial(few_shot, choices)) for choices in share_of(options, every)}
+    if len(few) < len(every):
         return {f"few-shot {choices}": values for choices, values in few.items()}
     kinds = {"one_shot": stages("inherited", partial(inherited, params, archs))}
     if few:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from search_spaces import ChoiceSpace, Network, NetworkBuilder, get_space, make_divisible
-from supernet_parts.common import One, cifar, settings
+from supernet_parts.common import One, cifar, settings, share_of
 from supernet_parts.judge import Judge
 from supernet_parts.stages import Stages
 
@@ -115,8 +115,7 @@ def search(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
     scaled = mobilenet_v2(measured["mobilenet_v2"]["scale"], space.spec.image_size, stride)
     networks = {"found": best, "mobilenet_v2": scaled}
     networks |= {f"random{i}": space.network(row["arch"]) for i, row in enumerate(measured["random"])}
-    share, shares = (int(k) for k in options.share.split("/"))
-    own = {name: stages(name, partial(alone, networks[name], name)) for name in list(networks)[share::shares]}
+    own = {name: stages(name, partial(alone, networks[name], name)) for name in share_of(options, list(networks))}
     if own.keys() != networks.keys():
         return own
     mine, mobile = own["found"], own["mobilenet_v2"]
