@@ -144,7 +144,9 @@ def _print_mixed(document: dict[str, Any]) -> None:
     print(f"By {document['chosen']}; {', '.join(f'{name}: {ms:.3f} ms' for name, ms in times.items())}.")
     print(f"A conversion between float and integers takes {1e3 * each:.1f} us beside what it takes a number.")
     ms = {name: document[name]["latency_ms"]["median"] for name in ("fp32", "mixed")}
-    if ms["mixed"] >= ms["fp32"]:
+    if all(row["precision"] == "fp32" for row in document["operators"]):
+        print("No operator is on integers: none gains more than its conversions cost, within the budget. Ship fp32.")
+    elif ms["mixed"] >= ms["fp32"]:
         print("The mixed file is no faster than fp32 here: conversions cost what integers save. Ship fp32.")
 
 

@@ -71,6 +71,22 @@ def test_mixed_precision_keeps_within_its_budget(nas, exported, order):
     assert all(document[name]["latency_ms"]["median"] > 0 for name in ("fp32", "int8", "mixed"))
 
 
+def test_a_file_without_operators_on_integers_is_called_what_it_is(capsys):
+    """Its time may come out below that of the fp32 file, which it equals."""
+    from nas.commands.quantize import _print_mixed
+
+    state = {"path": "knee.onnx", "accuracy": 80.0, "file_bytes": 2048}
+    files = {
+        name: state | {"latency_ms": {"median": ms}} for name, ms in (("fp32", 0.3), ("int8", 0.4), ("mixed", 0.2))
+    }
+    row = {"name": "stem", "hessian": None, "between": None, "fp32_ms": 0.1, "int8_ms": 0.2}
+    more = {"order": "random", "test_images": 10, "same_class": 100.0, "chosen": "least time"}
+    more |= {"candidates_ms": {"least time": 0.2}, "conversions": {"each_ms": 0.01}}
+    for precision, said in (("fp32", True), ("int8", False)):
+        _print_mixed(files | more | {"operators": [row | {"precision": precision}]})
+        assert ("Ship fp32" in capsys.readouterr().out) == said
+
+
 def test_mistakes_are_one_line(nas, exported, tmp_path):
     (tmp_path / "x.onnx").write_bytes(b"no model")
     for arguments, word in (
