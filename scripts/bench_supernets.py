@@ -193,7 +193,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--method", default="sandwich", choices=("sandwich", "ofa"))
     parser.add_argument(
-        "--batch", type=int, default=0, help="for `quality` (1024 by default) and `rank` (256); the rate goes with it"
+        "--batch", type=int, default=0, help="for `quality` (1024 by default), `rank` (256) and `devices` (4096)"
     )
     parser.add_argument(
         "--split", type=int, default=0, help="`rank`: few-shot, a supernet for each choice of so many layers"

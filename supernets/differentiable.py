@@ -19,6 +19,7 @@ from supernets.chain import gradient
 from supernets.checkpoint import Checkpoints
 from supernets.distribution import Distribution
 from supernets.errors import TrainingError
+from supernets.inherited import inherited
 from supernets.inputs import Recipe, figures, make_batch
 from supernets.interrupt import interruptible
 from supernets.logs import EventFile
@@ -27,10 +28,13 @@ from supernets.params import Array, Params
 from supernets.placement import Placement
 from supernets.prepare_search import prepare_search
 from supernets.reports import OnStep, StepReport
+from supernets.rules import Batch
 from supernets.search_config import SearchConfig
-from supernets.settle import check_reachable, most_probable, tilted
+from supernets.settle import check_reachable, drawn, most_probable, tilted
 from supernets.shared import init_shared
 from supernets.update import Update
+
+_JUDGED = 8192  # images for networks drawn at the end
 
 
 class Found(NamedTuple):
@@ -40,7 +44,8 @@ class Found(NamedTuple):
         params: Weights of the supernet.
         alphas: Logits of every layer's candidates.
         expected_ms: The latency model's expectation.
-        best: The most probable block of every layer; for "target" the most probable network of the latency.
+        best: The most probable block of every layer; for "target" the most probable network of the latency, or the
+            best of some drawn (`SearchConfig.drawn`).
     """
 
     params: Params
@@ -152,15 +157,15 @@ class Differentiable:
             self._resume()
         if self.step < len(self.events) and self.place.hosts == 1:  # several hosts compile as they go, in one order
             dtype = self.recipes["weight"].dtype
-            prepare_search(self.search, self.state.params, self.place.batch, dtype, on_compiled)
+            prepare_search(self.search, self.state.params, self.place, dtype, on_compiled)
         try:
             self._run(on_step)
+            if self.checkpoints.latest != len(self.events):
+                self._save()
+            return self._found()
         finally:
             for source in self.batches.values():
                 source.close()
-        if self.checkpoints.latest != len(self.events):
-            self._save()
-        return self._found()
 
     def _run(self, on_step: OnStep | None) -> None:
         saved, log = time.monotonic(), EventFile(self.folder, self.step)
@@ -173,17 +178,7 @@ class Differentiable:
                     raise KeyboardInterrupt
                 kind, epoch, index = self.events[self.step]
                 rng = np.random.default_rng([self.config.weights.seed, 1, self.step])
-                raw, labels = self.batches[kind](index)
-                batch = make_batch(
-                    raw,
-                    labels,
-                    np.uint32(self.step),
-                    recipe=self.recipes[kind],
-                    size=self.space.spec.image_size,
-                    classes=self.space.spec.num_classes,
-                    features=1,
-                    sharding=self.place.divided,
-                )
+                batch, labels = self._batch(kind, index, self.step)
                 seen = Seen(batch.images, batch.target, labels, epoch, rng)
                 loss, logits = self._weights(seen) if kind == "weight" else self._arch(seen)
                 self.step += 1
@@ -196,6 +191,20 @@ class Differentiable:
                     saved = time.monotonic()
             self._settle(pending, log, on_step)
         log.close()
+
+    def _batch(self, kind: str, index: int, step: int) -> tuple[Batch, Array]:
+        raw, labels = self.batches[kind](index)
+        batch = make_batch(
+            raw,
+            labels,
+            np.uint32(step),
+            recipe=self.recipes[kind],
+            size=self.space.spec.image_size,
+            classes=self.space.spec.num_classes,
+            features=1,
+            sharding=self.place.divided,
+        )
+        return batch, labels
 
     def _settle(self, pending: list[tuple[int, Array, float]], log: EventFile, on_step: OnStep | None) -> None:
         for step, seen, expected in pending:
@@ -214,7 +223,15 @@ class Differentiable:
         if self.config.loss != "target":
             return Found(self.state.params, alphas, self.expected_ms, tuple(int(a.argmax()) for a in alphas))
         alphas = tilted(alphas, latency, goal)
-        return Found(self.state.params, alphas, goal, most_probable(alphas, latency, goal))
+        best = most_probable(alphas, latency, goal)
+        if self.config.drawn:
+            rng = np.random.default_rng([self.config.weights.seed, 4])
+            archs = [best, *drawn(alphas, latency, goal, self.config.drawn, rng)]
+            count = max(1, _JUDGED // self.config.weights.batch_size)
+            seen = [self._batch("arch", i, i) for i in range(min(count, self.batches["arch"].per_epoch))]
+            images = [(batch.images, labels) for batch, labels in seen]
+            best = archs[int(inherited(self.state.params, self.search.plan, archs, images).argmax())]
+        return Found(self.state.params, alphas, goal, best)
 
     @property
     def expected_ms(self) -> float:

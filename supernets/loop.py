@@ -130,6 +130,7 @@ class Training:
                 place=place.batch,
                 dtype=self.setting.recipe.dtype,
                 files=self.setting.files,
+                devices=place.count,
             )
 
     def _start_step(self) -> None:

@@ -7,7 +7,7 @@ backward, so that the memory is that of one path however many candidates there a
 from collections.abc import Sequence
 from functools import partial
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -145,13 +145,7 @@ def mixture(
     x = apply(p.first.weights(params, owned), images, {}, p.first.operators)
     inputs = [x]
     for layer, m in zip(p.layers, mixing, strict=True):
-        y = _zeros(x, shape=next((link.operators[-1].out_shape for link in layer if link), None))
-        for link, weight in zip(layer, m.astype(np.float32), strict=True):
-            if link is None:
-                y = _add_scaled(y, x, weight)
-            else:
-                y = _add_made(y, link.weights(params, owned), x, weight, link.operators)
-        x = y
+        x = _weighted(params, owned, layer, m, x)
         inputs.append(x)
     ones = jnp.ones((len(images), p.head.operators[-1].in_channels))  # type: ignore[attr-defined]
     weights = p.head.weights(params, owned)
@@ -179,6 +173,32 @@ def mixture(
     sums, _, _ = _pull(p.first.weights(found, owned), zeros_like(images), *about)
     found.update(sums)
     return Mixture(found, gradients[::-1], loss, logits)
+
+
+def path_logits(params: Params, p: Plan, path: Sequence[int], images: Array) -> Array:
+    """Logits `[n, classes]` of one path, by the programs of a mixture: its other candidates are not run.
+
+    Args:
+        params: The supernet's weights.
+        p: The space.
+        path: A candidate of every layer.
+        images: Normalised images `[n, h, w, c]`; batch norms take their moments from them.
+    """
+    owned = by_operator(params)
+    x = apply(p.first.weights(params, owned), images, {}, p.first.operators)
+    for layer, k in zip(p.layers, path, strict=True):
+        x = _weighted(params, owned, layer, np.eye(len(layer))[k], x)
+    return apply(p.head.weights(params, owned), x, {}, p.head.operators).reshape(len(images), -1)
+
+
+def _weighted(params: Params, owned: Any, layer: tuple[Link | None, ...], m: np.ndarray, x: Array) -> Array:
+    """sum_i m_i o_i(x) of a layer, every block with its residual; what has weight 0 is not run."""
+    y = _zeros(x, shape=next((link.operators[-1].out_shape for link in layer if link), None))
+    for link, weight in zip(layer, m.astype(np.float32), strict=True):
+        if not weight:
+            continue
+        y = _add_made(y, link.weights(params, owned), x, weight, link.operators) if link else _add_scaled(y, x, weight)
+    return y
 
 
 def read(rows: Sequence[Sequence[Array]], loss: Array) -> tuple[list[np.ndarray], float]:

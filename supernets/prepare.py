@@ -4,7 +4,8 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from threading import Lock
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,7 @@ from supernets.program_files import ProgramFiles
 from supernets.programs import Choices
 from supernets.update import zeros_like
 
-_AT_ONCE = 16  # each thread keeps what a link keeps: a gigabyte at batch 1024 and 32 px
+AT_ONCE = 16  # each thread keeps what a link keeps: a gigabyte at batch 1024 and 32 px
 
 
 def prepare(
@@ -31,18 +32,21 @@ def prepare(
     place: Callable[[Array], Array] = lambda batch: batch,
     dtype: jnp.dtype | type = jnp.float32,
     files: ProgramFiles | None = None,
+    devices: int = 1,
 ) -> None:
     """Compiles every link of some networks, several at once.
 
     Args:
         networks: The networks, of one image size or several.
-        params: Weights of their supernet.
+        params: Weights of their supernet, where the training will have them.
         batch_size: Images a step.
         on_link: Called with the number of links done, and of all.
         place: Puts a batch where the training will have it.
         dtype: Of the images.
         files: Where programs are kept, on one device.
+        devices: Over which a batch is divided.
     """
+    call = direct if devices == 1 else OneAtATime()
     owned, tasks = by_operator(params), dict[Any, Callable[[], Any]]()
 
     def value(shape: tuple[int, ...]) -> Array:
@@ -53,16 +57,16 @@ def prepare(
     def compile_link(link: Link, operators: Operators, choices: Choices, shape: tuple[int, ...], first: bool) -> None:
         weights, x = link.weights(params, owned), value(shape)
         about = {"operators": operators, "first": first, "files": files}
-        y, made = programs.forward(weights, x, choices, **about)
+        y, made = call(programs.forward, weights, x, choices, **about)
         total = link.weights(zeros_like(params), owned)
-        jax.block_until_ready(programs.backward(total, weights, x, choices, made, y, **about))
+        call(programs.backward, total, weights, x, choices, made, y, **about)
 
     def compile_head(link: Link, shape: tuple[int, ...], classes: int) -> None:
         total, weights = (link.weights(tree, owned) for tree in (zeros_like(params), params))
         target = place(jnp.full((batch_size, classes), 1 / classes, jnp.float32))
         dropout = place(jnp.ones((batch_size, link.operators[-1].in_channels)))  # type: ignore[attr-defined]
         arguments = total, weights, value(shape), target, dropout, link.operators, cross_entropy
-        jax.block_until_ready(programs.head(*arguments))
+        call(programs.head, *arguments)
 
     for network in networks:
         *links, head = cut(network)
@@ -78,9 +82,40 @@ def prepare(
     at_once(list(tasks.values()), on_link)
 
 
-def at_once(tasks: Sequence[Callable[[], Any]], on_done: Callable[[int, int], None] | None) -> None:
+class Call(Protocol):
+    """Runs a jitted function, compiled first where it was not."""
+
+    def __call__(self, function: Any, *arguments: Any, **more: Any) -> Any:
+        """Its result, finished."""
+
+
+def direct(function: Any, *arguments: Any, **more: Any) -> Any:
+    """See `Call`."""
+    return jax.block_until_ready(function(*arguments, **more))
+
+
+class OneAtATime:
+    """See `Call`: compiled in all threads, run in one.
+
+    Programs over several devices exchange sums. Begun from several threads, the devices might begin them in different
+    orders, and each wait for what the other has not begun.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+
+    def __call__(self, function: Any, *arguments: Any, **more: Any) -> Any:
+        """Its result, finished."""
+        function.lower(*arguments, **more).compile()  # what JAX then finds when it runs it
+        with self._lock:
+            return jax.block_until_ready(function(*arguments, **more))
+
+
+def at_once(
+    tasks: Sequence[Callable[[], Any]], on_done: Callable[[int, int], None] | None, threads: int = AT_ONCE
+) -> None:
     """Runs what compiles programs in threads: compiling leaves the interpreter free."""
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, _AT_ONCE)) as pool:
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, threads)) as pool:
         for done, _ in enumerate(pool.map(lambda task: task(), tasks), 1):
             if on_done:
                 on_done(done, len(tasks))

@@ -31,6 +31,8 @@ class SearchConfig:
         cooling: Its factor is exp(-cooling) an epoch.
         reinforce_batch: Networks sampled for a step of "reinforce".
         reinforce_power: Of reference / latency in its reward.
+        drawn: Of "target": networks drawn from the distribution at the end, of which the one is taken that is most
+            accurate with the supernet's weights; 0 takes the most probable.
     """
 
     method: Literal["proxyless", "fbnet"]
@@ -51,6 +53,7 @@ class SearchConfig:
     cooling: float = 0.045
     reinforce_batch: int = 10
     reinforce_power: float = 0.1
+    drawn: int = 0
 
     def __post_init__(self) -> None:
         for name, given, known in (
@@ -70,6 +73,7 @@ class SearchConfig:
 
 
 _FBNET_EPOCHS = 90
+_DRAWN = 64  # judged by inherited weights, in the place of some that are trained
 _TRAVEL = 30.0  # rate times updates at the least: how far Adam can move a logit in all
 _PRESSURE = 10.0  # likewise of the multiplier where the latency is twice what is aimed at
 
@@ -132,4 +136,5 @@ def fbnet_config(
     cooling = 0.045 * max(1.0, _FBNET_EPOCHS / weights.epochs)
     numbers = {"alpha": 0.2, "beta": 0.6, "arch_rate": rate, "arch_decay": 5e-4, "cooling": cooling}
     numbers["multiplier_rate"] = _multiplier_rate(updates)
-    return SearchConfig("fbnet", weights, reference_ms, loss=loss, **numbers)  # type: ignore[arg-type]
+    drawn = _DRAWN if loss == "target" else 0
+    return SearchConfig("fbnet", weights, reference_ms, loss=loss, drawn=drawn, **numbers)  # type: ignore[arg-type]

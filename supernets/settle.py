@@ -1,7 +1,8 @@
 """How a search that aims at a latency ends: the distribution brought to it, and the network that it takes.
 
 The most probable block of every layer need not have the distribution's expected latency: after a short search it was
-7 % slower. So the network is the most probable one of those that have the latency.
+7 % slower. So the network is the most probable one of those that have the latency, or the best of several drawn from
+those.
 """
 
 import numpy as np
@@ -13,6 +14,8 @@ from supernets.errors import TrainingError
 _STEPS = 20_000  # of the latency; rounded up for every layer, which loses a thousandth of it in twenty layers
 _HALVINGS = 60  # to the last bit of a double
 _WINDOW = 0.02  # share of the latency that the network may stay below it where there is one
+_DRAWN = 200_000  # networks at most until enough have the latency; a tenth has where the distribution expects it
+_AT_ONCE = 10_000
 
 
 def ends(latency: LatencyModel) -> tuple[float, float]:
@@ -104,3 +107,24 @@ def most_probable(alphas: Layers, latency: LatencyModel, ms: float) -> Architect
         path.append(int(choice[at]))
         at -= int(steps[path[-1]])
     return tuple(reversed(path))
+
+
+def drawn(alphas: Layers, latency: LatencyModel, ms: float, n: int, rng: np.random.Generator) -> list[Architecture]:
+    """Different networks of the distribution, each of at most a latency and at least 98 % of it.
+
+    Args:
+        alphas: Logits of every layer's candidates, best those of `tilted`.
+        latency: Of the candidates.
+        ms: The latency.
+        n: How many; fewer come where there are no more, or hardly any is drawn.
+        rng: Draws them.
+    """
+    found: dict[Architecture, None] = {}
+    for _ in range(0, _DRAWN, _AT_ONCE):
+        if len(found) >= n:
+            break
+        choices = [rng.choice(len(a), size=_AT_ONCE, p=softmax(a)) for a in alphas]
+        total = latency.fixed_ms + sum(costs[k] for costs, k in zip(latency.blocks_ms, choices, strict=True))
+        near = np.flatnonzero((total <= ms) & (total >= (1 - _WINDOW) * ms))
+        found |= dict.fromkeys(tuple(int(choice[i]) for choice in choices) for i in near)
+    return list(found)[:n]
