@@ -38,6 +38,8 @@ from nas.jax_setup import MANY_PROGRAMS  # noqa: E402
 
 # the static programs that the chain is compared with ask for autotuning themselves
 os.environ.setdefault("XLA_FLAGS", MANY_PROGRAMS)
+if "xla_force_host_platform_device_count" in os.environ["XLA_FLAGS"]:
+    os.environ.setdefault("PJRT_NPROC", "16")  # as `nas train` does: a thread per core is too few for virtual devices
 
 import numpy as np  # noqa: E402
 from supernet_parts.common import step_space  # noqa: E402
@@ -193,7 +195,10 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--method", default="sandwich", choices=("sandwich", "ofa"))
     parser.add_argument(
-        "--batch", type=int, default=0, help="for `quality` (1024 by default), `rank` (256) and `devices` (4096)"
+        "--batch",
+        type=int,
+        default=0,
+        help="for `quality` (1024 by default) and `rank` (256), the rate in proportion, and `devices` (4096)",
     )
     parser.add_argument(
         "--split", type=int, default=0, help="`rank`: few-shot, a supernet for each choice of so many layers"

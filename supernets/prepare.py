@@ -58,11 +58,11 @@ def prepare(
         weights, x = link.weights(params, owned), value(shape)
         about = {"operators": operators, "first": first, "files": files}
         y, made = call(programs.forward, weights, x, choices, **about)
-        total = link.weights(zeros_like(params), owned)
+        total = link.weights(call(zeros_like, params), owned)
         call(programs.backward, total, weights, x, choices, made, y, **about)
 
     def compile_head(link: Link, shape: tuple[int, ...], classes: int) -> None:
-        total, weights = (link.weights(tree, owned) for tree in (zeros_like(params), params))
+        total, weights = (link.weights(tree, owned) for tree in (call(zeros_like, params), params))
         target = place(jnp.full((batch_size, classes), 1 / classes, jnp.float32))
         dropout = place(jnp.ones((batch_size, link.operators[-1].in_channels)))  # type: ignore[attr-defined]
         arguments = total, weights, value(shape), target, dropout, link.operators, cross_entropy

@@ -33,8 +33,8 @@ def devices(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
         stages.forget("devices")
         stages.train(space, data, config, "devices", on_step=note, devices=count)
         half = len(ticks) // 2
-        speed = config.batch_size * (len(ticks) - 1 - half) / (ticks[-1] - ticks[half])
-        return {"devices": count, "images_per_s": speed, "losses": losses}
+        seconds = (ticks[-1] - ticks[half]) / (len(ticks) - 1 - half)
+        return {"devices": count, "step_ms": 1000 * seconds, "images_per_s": batch / seconds, "losses": losses}
 
     document: dict[str, Any] = {
         "space": space.name,
@@ -48,7 +48,7 @@ def devices(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
             for n in counts
         ]
     fast = [stages(f"{n} fast", partial(run, n, fast_batch, epochs=1 if options.quick else 4)) for n in counts]
-    document["rows"] = [{key: row[key] for key in ("devices", "images_per_s")} for row in fast]
+    document["rows"] = [{key: row[key] for key in ("devices", "step_ms", "images_per_s")} for row in fast]
     if len(counts) == 2:
         gap = np.abs(np.array(exact[0]["losses"]) - exact[1]["losses"])
         document |= {

@@ -8,7 +8,7 @@ from scipy.optimize import minimize
 
 from supernets.architecture import LatencyModel, softmax
 from supernets.errors import TrainingError
-from supernets.settle import check_reachable, most_probable, tilted
+from supernets.settle import check_reachable, drawn, most_probable, tilted
 
 
 def some(seed: int, layers: int, blocks: int) -> tuple[list[np.ndarray], LatencyModel]:
@@ -65,3 +65,25 @@ def test_a_latency_that_no_network_has_is_refused():
             tilted(alphas, latency, ms)
     with pytest.raises(TrainingError, match="at least the fastest"):
         most_probable(alphas, latency, 0.2)
+
+
+def test_what_is_drawn_has_the_latency_and_the_probabilities():
+    alphas, latency = some(3, 4, 3)
+    goal = 2.0
+    alphas = tilted(alphas, latency, goal)
+    every = np.array(list(product(range(3), repeat=4)))
+    ms = np.array([latency.of(x) for x in every])
+    near = {tuple(map(int, x)) for x, own in zip(every, ms, strict=True) if 0.98 * goal <= own <= goal}
+    probability = {x: float(np.prod([softmax(a)[k] for a, k in zip(alphas, x, strict=True)])) for x in near}
+    assert len(near) > 2
+    found = drawn(alphas, latency, goal, 1000, np.random.default_rng(0))
+    assert len(found) == len(set(found)) and set(found) <= near
+    assert {x for x in near if probability[x] > 1e-4} <= set(found)
+    first = [drawn(alphas, latency, goal, 1, np.random.default_rng(seed))[0] for seed in range(400)]
+    for x, own in probability.items():
+        assert first.count(x) / 400 == pytest.approx(own / sum(probability.values()), abs=0.08)
+
+
+def test_nothing_is_drawn_where_no_network_has_the_latency():
+    latency = LatencyModel((np.array([0.0, 1.0]),), 1.0)
+    assert drawn([np.zeros(2)], latency, 1.5, 4, np.random.default_rng(0)) == []
