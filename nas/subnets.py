@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nas.jax_setup import spare_autotuning
 from nas.onnx_eval import accuracy, logits
 from nas.runs import Run
 from nas.train_run import recorded_data, recorded_training
@@ -89,6 +90,7 @@ class Subnets:
     def __init__(self, run: Run) -> None:
         from supernets import load_params
 
+        spare_autotuning(run.space)  # before JAX is first used: on a GPU, ten seconds a block of a quantised supernet
         self.run = run
         self.params = {k: np.asarray(v) for k, v in load_params(run.supernet, run.space).items()}
         self.data = recorded_data(run)

@@ -10,8 +10,9 @@ from supernets.architecture import LatencyModel, Layers, added, aimed, multiplie
 from supernets.architecture import through_softmax as through
 from supernets.chain import forward
 from supernets.distribution import Distribution
-from supernets.mixed import Plan, gates, mixture, read
+from supernets.mixed import Plan, mixture, read
 from supernets.params import Array, Params
+from supernets.path_gates import gates
 from supernets.search_config import SearchConfig
 
 

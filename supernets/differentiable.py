@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from search_spaces import Architecture, ChoiceSpace, Linear
 from supernets.arch_steps import PROXYLESS, Search, Seen, through_mixture
@@ -30,6 +29,7 @@ from supernets.prepare_search import prepare_search
 from supernets.reports import OnStep, StepReport
 from supernets.rules import Batch
 from supernets.search_config import SearchConfig
+from supernets.search_schedule import events, weights_rate
 from supernets.settle import check_reachable, drawn, most_probable, tilted
 from supernets.shared import init_shared
 from supernets.update import Update
@@ -110,38 +110,11 @@ class Differentiable:
         }
         recipe = Recipe.of(weights, mean, std, crops=not isinstance(images, np.ndarray))
         self.recipes = {"weight": recipe, "arch": replace(recipe, label_smoothing=0.0)}
-        self.events = self._events()
-        self.update = Update(weights, sum(kind == "weight" for kind, _, _ in self.events), self._rate())
+        self.events = events(config, *(len(self.parts[kind]) // weights.batch_size for kind in ("weight", "arch")))
+        self.update = Update(weights, sum(e.kind == "weight" for e in self.events), weights_rate(config, self.events))
         self.state = self.place.everywhere(self.update.fresh(weights, init_shared(space, weights.seed)))
         self.step, self.smooth = 0, float("nan")
         self.folder, self.checkpoints = folder, Checkpoints(folder, space)
-
-    def _events(self) -> list[tuple[str, int, int]]:
-        """(kind, epoch, how many of this kind before) of every step."""
-        config, batch = self.config, self.config.weights.batch_size
-        weights, archs = (len(self.parts[kind]) // batch for kind in ("weight", "arch"))
-        events, warm, j = [], config.weights.warm_epochs, 0
-        for epoch in range(config.weights.epochs):
-            for i in range(weights):
-                events.append(("weight", epoch, epoch * weights + i))
-                # the distribution rests in the first epoch after the warm-up
-                if config.method == "proxyless" and epoch > warm and (i + 1) % config.arch_every == 0:
-                    events.append(("arch", epoch, j))
-                    j += 1
-            if config.method == "fbnet" and epoch >= warm:
-                events += [("arch", epoch, j + i) for i in range(archs)]
-                j += archs
-        return events
-
-    def _rate(self) -> optax.Schedule | None:
-        """ProxylessNAS's rate: a cosine over the warm-up, another from half of it over the search."""
-        config = self.config.weights
-        warm = sum(kind == "weight" and epoch < config.warm_epochs for kind, epoch, _ in self.events)
-        rest = sum(kind == "weight" for kind, _, _ in self.events) - warm
-        if self.config.method != "proxyless" or not warm or not rest:
-            return None
-        halves = [optax.cosine_decay_schedule(config.peak_lr / part, n) for part, n in ((1, warm), (2, rest))]
-        return optax.join_schedules(halves, [warm])
 
     def run(self, on_step: OnStep | None = None, on_compiled: Callable[[int, int], None] | None = None) -> Found:
         """Searches to the end, from the newest checkpoint in the folder if there is one.

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from supernets.arch_steps import Search
-from supernets.mixed import gates, mixture
+from supernets.mixed import mixture
 from supernets.params import Params
+from supernets.path_gates import gates
 from supernets.placement import Placement
 from supernets.prepare import AT_ONCE, at_once, prepare, uniform_networks
 from supernets.update import zeros_like

@@ -25,7 +25,7 @@ def memory_row(count: int, size: int, batch: int) -> dict[str, Any]:
     import jax
     import jax.numpy as jnp
 
-    from supernets import links, mixed, programs
+    from supernets import links, mixed, path_gates, programs
     from supernets.chain import gradient
     from supernets.shared import init_shared
 
@@ -55,7 +55,7 @@ def memory_row(count: int, size: int, batch: int) -> dict[str, Any]:
         "candidates": count,
         "weights_bytes": sum(value.nbytes for value in params.values()),
         "one_path_bytes": peak_bytes(lambda: gradient(params, zeros, space.network(path), images, target, ones).loss),
-        "proxyless_bytes": peak_bytes(lambda: mixed.gates(params, p, path, every, images, target).loss),
+        "proxyless_bytes": peak_bytes(lambda: path_gates.gates(params, p, path, every, images, target).loss),
         "fbnet_bytes": peak_bytes(
             lambda: mixed.mixture(params, jax.tree.map(jnp.zeros_like, params), p, shares, images, target).loss
         ),
@@ -67,12 +67,12 @@ def peak_bytes(run: Callable[[], Any]) -> int:
     """Most bytes of arrays that live on the device between the programs of a call, beyond those from before it."""
     import jax
 
-    from supernets import mixed, programs
+    from supernets import mixed, path_gates, programs
 
     before, peak = sum(a.nbytes for a in jax.live_arrays()), [0]
     watch = {
         (module, name): getattr(module, name)
-        for module in (programs, mixed)
+        for module in (programs, mixed, path_gates)
         for name in (
             "forward",
             "backward",

@@ -5,6 +5,8 @@ import os
 import pytest
 
 from nas.jax_setup import keep_programs, spare_autotuning
+from nas.runs import Run
+from nas.subnets import Subnets
 from search_spaces import get_space
 
 NAMES = ("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "XLA_FLAGS")
@@ -49,3 +51,9 @@ def test_only_dense_convolutions_need_autotuning(environment, name, spared):
     spare_autotuning(get_space(name))
     assert ("--xla_gpu_autotune_level=0" in environment["XLA_FLAGS"]) == spared
     assert environment["XLA_FLAGS"].startswith("--xla_force_host_platform_device_count=2")
+
+
+def test_what_opens_a_run_spares_it_too(environment, run_folder):
+    """Fine-tuning for INT8, retraining, searching and exporting compile the same blocks as the training."""
+    Subnets(Run.open(run_folder))
+    assert "--xla_gpu_autotune_level=0" in environment["XLA_FLAGS"]

@@ -9,7 +9,7 @@ import pytest
 
 from search_spaces import ChoiceSpace, get_space
 from search_spaces.choice import candidates
-from supernets import mixed, programs
+from supernets import mixed, path_gates, programs
 from supernets.architecture import (
     LatencyModel,
     Pair,
@@ -26,6 +26,7 @@ from supernets.differentiable import Differentiable
 from supernets.errors import TrainingError
 from supernets.programs import run
 from supernets.search_config import SearchConfig, fbnet_config, proxyless_config
+from supernets.search_schedule import weights_rate
 from supernets.shared import init_shared
 
 _FULL = get_space("fbnet", num_classes=4, image_size=12, stem_stride=2, in_channels=1, channels=(8,) * 9).spec
@@ -81,7 +82,7 @@ def test_gates_have_the_gradient_of_binary_gates(setting):
     path = (2, 1)
     hot = [jnp.eye(3)[k] for k in path]
     dm = jax.jit(jax.grad(lambda m: loss_of_shares(p, params, m, x, target)))(hot)
-    found = mixed.gates(params, p, path, [range(3)] * 2, x, target)
+    found = path_gates.gates(params, p, path, [range(3)] * 2, x, target)
     share = np.array([0.2, 0.5, 0.3])
     for layer, (own, expected) in enumerate(zip(found.gradient, dm, strict=True)):
         shift = np.asarray(expected) - own
@@ -103,15 +104,15 @@ def test_memory_is_that_of_one_path(monkeypatch):
         p = mixed.plan(space)
         images, target = jnp.ones((64, 12, 12, 1)), jnp.full((64, 4), 0.25)
         before = sum(a.nbytes for a in jax.live_arrays())
-        inner, peak = mixed._gate, [0]
+        inner, peak = path_gates._gate, [0]
 
         def watched(*arguments, inner=inner, peak=peak, before=before):
             peak[0] = max(peak[0], sum(a.nbytes for a in jax.live_arrays()) - before)
             return inner(*arguments)
 
-        monkeypatch.setattr(mixed, "_gate", watched)
-        mixed.gates(params, p, (1, 1, 1), [range(len(layer)) for layer in p.layers], images, target)
-        monkeypatch.setattr(mixed, "_gate", inner)
+        monkeypatch.setattr(path_gates, "_gate", watched)
+        path_gates.gates(params, p, (1, 1, 1), [range(len(layer)) for layer in p.layers], images, target)
+        monkeypatch.setattr(path_gates, "_gate", inner)
         peaks[names] = peak[0]
     few, many = peaks.values()
     assert many <= few + 1024
@@ -235,7 +236,7 @@ def test_the_latency_aimed_at_is_hit(tmp_path, pictures, make, goal):
 def test_steps_compile_no_block(tmp_path, pictures, name):
     """All is compiled before the first step, several candidates at once."""
     jitted = (programs.forward, programs.backward, programs.head, programs.apply)
-    jitted += (mixed._head_only, mixed._gate, mixed._pull, mixed._add_made, mixed._add_scaled)
+    jitted += (path_gates._head_only, path_gates._gate, mixed._pull, mixed._add_made, mixed._add_scaled)
     jax.clear_caches()
     prepared, steps = [], []
     search(tmp_path, pictures, CONFIGS[name]).run(
@@ -260,7 +261,7 @@ def test_published_numbers_and_their_scale(tmp_path, pictures):
     adam = found.distribution.adam
     assert (adam.b1, adam.b2, adam.rate) == (0.0, 0.999, 0.3)
     assert found.config.weights.weight_decay == 4e-5 and found.config.arch_share == 0.1
-    rate, per_epoch = found._rate(), len(found.parts["weight"]) // weights.batch_size
+    rate, per_epoch = weights_rate(found.config, found.events), len(found.parts["weight"]) // weights.batch_size
     assert float(rate(0)) == pytest.approx(0.05) and float(rate(2 * per_epoch)) == pytest.approx(0.025)
     assert float(rate(2 * per_epoch - 1)) < 0.01
     assert proxyless_config(weights, 1.0, updates=10**6).arch_rate == 1e-3
