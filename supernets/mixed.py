@@ -20,6 +20,8 @@ from supernets.params import Array, Params
 from supernets.programs import apply, head, run
 from supernets.update import zeros_like
 
+NEXT_TO_NOTHING = 1e-3  # bfloat16 has not three digits: what weighs less hardly changes a sum
+
 
 class Plan(NamedTuple):
     """A choice space as links: what comes before and after, and the candidates of every layer (None: identity)."""
@@ -69,6 +71,9 @@ def mixture(
 ) -> Mixture:
     """Gradients through x' = sum_i m_i o_i(x), every block with its residual (Wu et al., FBNet, CVPR 2019).
 
+    Blocks of a weight below `NEXT_TO_NOTHING` are left out, and their m's gradient is 0: the softmax multiplies it by
+    that weight again. When the temperature has fallen, that is most of them.
+
     Args:
         params: The supernet's weights.
         total: The sum of gradients so far; its memory is used.
@@ -90,12 +95,14 @@ def mixture(
     )
     found.update(sums)
     inputs.pop()
-    gradients: list[list[Array]] = []
+    nothing, gradients = zeros_like(loss), list[list[Array]]()
     for i in range(len(p.layers))[::-1]:
         x, own = inputs.pop(), list[Array]()
         dx = zeros_like(x)
         for link, weight in zip(p.layers[i], mixing[i].astype(np.float32), strict=True):
-            if link is None:
+            if weight < NEXT_TO_NOTHING:
+                dot = nothing
+            elif link is None:
                 dx, dot = _pull_identity(dx, x, g, weight)
             else:
                 about = link.weights(params, owned), x, g, weight, link.operators
@@ -128,10 +135,10 @@ def path_logits(params: Params, p: Plan, path: Sequence[int], images: Array) -> 
 
 
 def _weighted(params: Params, owned: Any, layer: tuple[Link | None, ...], m: np.ndarray, x: Array) -> Array:
-    """sum_i m_i o_i(x) of a layer, every block with its residual; what has weight 0 is not run."""
+    """sum_i m_i o_i(x) of a layer, every block with its residual; what weighs next to nothing is not run."""
     y = _zeros(x, shape=next((link.operators[-1].out_shape for link in layer if link), None))
     for link, weight in zip(layer, m.astype(np.float32), strict=True):
-        if not weight:
+        if weight < NEXT_TO_NOTHING:
             continue
         y = _add_made(y, link.weights(params, owned), x, weight, link.operators) if link else _add_scaled(y, x, weight)
     return y

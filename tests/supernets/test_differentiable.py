@@ -76,6 +76,21 @@ def test_mixture_has_the_automatic_gradient(setting):
     np.testing.assert_allclose(np.array(found.mixing), np.array(dm), atol=1e-4)
 
 
+def test_what_weighs_next_to_nothing_is_left_out(setting):
+    """The gradient of the logits stays the whole mixture's but for a thousandth; weights left out have none."""
+    p, params, x, target = setting
+    shares = [np.array([1e-5, 0.4, 0.59999]), np.array([0.3, 0.69951, 4.9e-4])]
+    found = mixed.mixture(params, jax.tree.map(jnp.zeros_like, params), p, shares, x, target)
+    traced = [jnp.asarray(s, jnp.float32) for s in shares]
+    dm = jax.jit(jax.grad(lambda m: loss_of_shares(p, params, m, x, target)))(traced)
+    for share, own, expected in zip(shares, found.mixing, dm, strict=True):
+        whole = through_softmax(share, np.asarray(expected, np.float64))
+        np.testing.assert_allclose(through_softmax(share, np.array(own)), whole, atol=2e-3 * np.abs(expected).max())
+    left_out = p.layers[1][2]
+    names = [left_out.prefix + name for name in left_out.weights(params, mixed.by_operator(params))]
+    assert names and not any(np.any(found.total[name]) for name in names)
+
+
 def test_gates_have_the_gradient_of_binary_gates(setting):
     """At a one-hot mixture, up to what all gates of a layer share, which the softmax's gradient removes."""
     p, params, x, target = setting
