@@ -83,7 +83,11 @@ def differentiable_run(
             devices=devices,
             workers=workers,
         )
-        found = search.run(show, lambda done, total: update(0, 1, f"compiling, {done} of {total}"))
+        found = search.run(
+            show,
+            lambda done, total: update(0, 1, f"compiling, {done} of {total}"),
+            lambda done, total: update(1, 1, f"judging networks drawn, {done} of {total}"),
+        )
     release_memory()
 
     def entry(arch: tuple[int, ...]) -> dict[str, Any]:

@@ -116,12 +116,18 @@ class Differentiable:
         self.step, self.smooth = 0, float("nan")
         self.folder, self.checkpoints = folder, Checkpoints(folder, space)
 
-    def run(self, on_step: OnStep | None = None, on_compiled: Callable[[int, int], None] | None = None) -> Found:
+    def run(
+        self,
+        on_step: OnStep | None = None,
+        on_compiled: Callable[[int, int], None] | None = None,
+        on_judged: Callable[[int, int], None] | None = None,
+    ) -> Found:
         """Searches to the end, from the newest checkpoint in the folder if there is one.
 
         Args:
             on_step: Called after every step, at the latest when the next one was started.
             on_compiled: Called with how many of how many blocks, then candidates, are compiled, before the first step.
+            on_judged: Called with how many of how many networks that were drawn are judged, after the last one.
 
         Raises:
             TrainingError: if the loss stops being a number.
@@ -135,7 +141,7 @@ class Differentiable:
             self._run(on_step)
             if self.checkpoints.latest != len(self.events):
                 self._save()
-            return self._found()
+            return self._found(on_judged)
         finally:
             for source in self.batches.values():
                 source.close()
@@ -191,7 +197,7 @@ class Differentiable:
                 on_step(StepReport(step, len(self.events), self.smooth, accuracy, last=loss))
         pending.clear()
 
-    def _found(self) -> Found:
+    def _found(self, on_judged: Callable[[int, int], None] | None) -> Found:
         alphas, latency, goal = self.distribution.alphas, self.search.latency, self.config.reference_ms
         if self.config.loss != "target":
             return Found(self.state.params, alphas, self.expected_ms, tuple(int(a.argmax()) for a in alphas))
@@ -203,7 +209,7 @@ class Differentiable:
             count = max(1, _JUDGED // self.config.weights.batch_size)
             seen = [self._batch("arch", i, i) for i in range(min(count, self.batches["arch"].per_epoch))]
             images = [(batch.images, labels) for batch, labels in seen]
-            best = archs[int(inherited(self.state.params, self.search.plan, archs, images).argmax())]
+            best = archs[int(inherited(self.state.params, self.search.plan, archs, images, on_judged).argmax())]
         return Found(self.state.params, alphas, goal, best)
 
     @property

@@ -1,6 +1,6 @@
 """Accuracy that networks inherit from the weights of a search, to choose among those drawn from its distribution."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
@@ -11,21 +11,30 @@ from supernets.params import Array, Params
 
 
 def inherited(
-    params: Params, p: Plan, archs: Sequence[Architecture], batches: Sequence[tuple[Array, Array]]
+    params: Params,
+    p: Plan,
+    archs: Sequence[Architecture],
+    batches: Sequence[tuple[Array, Array]],
+    on_network: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
     """Accuracy (percent) of every network, `[networks]`, its batch norms' moments those of each batch.
 
-    Nothing is waited for between networks, and no block is compiled that a mixture has run.
+    No block is compiled that a mixture has run.
 
     Args:
         params: The supernet's weights.
         p: The space.
         archs: The networks.
         batches: Normalised images `[n, h, w, c]` and their classes, which trained no weight.
+        on_network: Called with the number of networks done, and of all.
     """
-    rights = [_right(path_logits(params, p, x, images), labels) for x in archs for images, labels in batches]
-    found = np.array([int(right) for right in rights]).reshape(len(archs), len(batches))
-    return 100 * found.sum(axis=1) / sum(len(labels) for _, labels in batches)
+    found, n = list[float](), sum(len(labels) for _, labels in batches)
+    for x in archs:
+        rights = [_right(path_logits(params, p, x, images), labels) for images, labels in batches]
+        found.append(100 * sum(map(int, rights)) / n)
+        if on_network:
+            on_network(len(found), len(archs))
+    return np.array(found)
 
 
 @jax.jit

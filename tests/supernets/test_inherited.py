@@ -24,14 +24,17 @@ def test_accuracy_is_that_of_the_networks(setting):  # noqa: F811
     p, params, images, target = setting
     batches = [(images, target.argmax(axis=1)), (-images, target.argmax(axis=1))]
     rows = [[forward(params, SPACE.network(x), i).argmax(axis=1) == labels for i, labels in batches] for x in ARCHS]
-    assert list(inherited(params, p, ARCHS, batches)) == [100 * np.mean(row) for row in rows]
+    told = []
+    found = inherited(params, p, ARCHS, batches, lambda done, total: told.append((done, total)))
+    assert list(found) == [100 * np.mean(row) for row in rows]
+    assert told == [(k, 4) for k in (1, 2, 3, 4)]
 
 
 def test_a_search_takes_the_best_of_what_it_draws(tmp_path, pictures, monkeypatch):
     """Whichever network inherits most is taken; without draws it is the most probable."""
     judged = []
 
-    def seen(params, p, archs, batches):
+    def seen(params, p, archs, batches, on_network):
         judged.append(archs)
         assert isinstance(params["stem.kernel"], jax.Array) and plan(SPACE) == p
         assert sum(len(labels) for _, labels in batches) >= WEIGHTS.batch_size
