@@ -18,6 +18,12 @@ def keep_programs() -> None:
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 
+def threads_for_virtual_devices() -> None:
+    """Devices that XLA makes of one CPU share a thread per core: too few for one to compute what another waits for."""
+    if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
+        os.environ.setdefault("PJRT_NPROC", _VIRTUAL_THREADS)
+
+
 def spare_autotuning(space: "Space") -> None:
     """XLA need not try algorithms for spaces whose convolutions are products or kernels of our own.
 
@@ -32,6 +38,7 @@ def spare_autotuning(space: "Space") -> None:
         os.environ["XLA_FLAGS"] = f"{flags} {MANY_PROGRAMS}".strip()
 
 
+_VIRTUAL_THREADS = "16"
 _LEVEL = "xla_gpu_autotune_level"
 # For a step of many small programs (supernets/README.md). Untried, products of the matrix library are some five times
 # faster than those that XLA generates; a graph of CUDA would have to be changed at every call, as buffers move.

@@ -34,12 +34,11 @@ CACHE = Path(os.environ.get("NAS_BENCH_CACHE", tempfile.gettempdir())) / "nas-be
 CACHE.mkdir(parents=True, exist_ok=True)
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
-from nas.jax_setup import MANY_PROGRAMS  # noqa: E402
+from nas.jax_setup import MANY_PROGRAMS, threads_for_virtual_devices  # noqa: E402
 
 # the static programs that the chain is compared with ask for autotuning themselves
 os.environ.setdefault("XLA_FLAGS", MANY_PROGRAMS)
-if "xla_force_host_platform_device_count" in os.environ["XLA_FLAGS"]:
-    os.environ.setdefault("PJRT_NPROC", "16")  # as `nas train` does: a thread per core is too few for virtual devices
+threads_for_virtual_devices()
 
 import numpy as np  # noqa: E402
 from supernet_parts.common import step_space  # noqa: E402
@@ -97,7 +96,7 @@ def bench_step(options: argparse.Namespace) -> dict[str, Any]:
     params = place.everywhere(init_params(space, 0))
     files = ProgramFiles.beside_compiled()
     start = time.perf_counter()
-    prepare(uniform_networks(space), params, batch, place=place.batch, dtype=dtype, files=files)
+    prepare(uniform_networks(space), params, batch, place=place, dtype=dtype, files=files)
     document: dict[str, Any] = {"first_start_s": time.perf_counter() - start, "batch": batch, "size": size}
     images = place.batch(jax.random.normal(jax.random.key(0), (batch, size, size, 3), dtype))
     target = place.batch(jnp.full((batch, 10), 0.1, jnp.float32))

@@ -127,10 +127,9 @@ class Training:
                 self.state.params,
                 config.batch_size,
                 on_compiled,
-                place=place.batch,
+                place=place,
                 dtype=self.setting.recipe.dtype,
                 files=self.setting.files,
-                devices=place.count,
             )
 
     def _start_step(self) -> None:

@@ -16,6 +16,7 @@ from supernets import programs
 from supernets.links import Link, Operators, by_operator, cut
 from supernets.losses import cross_entropy
 from supernets.params import Array, Params
+from supernets.placement import Placement
 from supernets.program_files import ProgramFiles
 from supernets.programs import Choices
 from supernets.update import zeros_like
@@ -29,10 +30,9 @@ def prepare(
     batch_size: int,
     on_link: Callable[[int, int], None] | None = None,
     *,
-    place: Callable[[Array], Array] = lambda batch: batch,
+    place: Placement | None = None,
     dtype: jnp.dtype | type = jnp.float32,
     files: ProgramFiles | None = None,
-    devices: int = 1,
 ) -> None:
     """Compiles every link of some networks, several at once.
 
@@ -41,17 +41,17 @@ def prepare(
         params: Weights of their supernet, where the training will have them.
         batch_size: Images a step.
         on_link: Called with the number of links done, and of all.
-        place: Puts a batch where the training will have it.
+        place: Where the training will have its batches; by default wherever JAX puts arrays.
         dtype: Of the images.
         files: Where programs are kept, on one device.
-        devices: Over which a batch is divided.
     """
-    call = direct if devices == 1 else OneAtATime()
+    call: Call = direct if place is None or place.count == 1 else OneAtATime()
+    placed = place.batch if place else lambda batch: batch
     owned, tasks = by_operator(params), dict[Any, Callable[[], Any]]()
 
     def value(shape: tuple[int, ...]) -> Array:
         c, h, w = shape
-        return place(jnp.zeros((batch_size, h, w, c), dtype))
+        return placed(jnp.zeros((batch_size, h, w, c), dtype))
 
     # all as in a training: an array that JAX takes for less certain in type or place would be compiled for anew
     def compile_link(link: Link, operators: Operators, choices: Choices, shape: tuple[int, ...], first: bool) -> None:
@@ -63,8 +63,8 @@ def prepare(
 
     def compile_head(link: Link, shape: tuple[int, ...], classes: int) -> None:
         total, weights = (link.weights(tree, owned) for tree in (call(zeros_like, params), params))
-        target = place(jnp.full((batch_size, classes), 1 / classes, jnp.float32))
-        dropout = place(jnp.ones((batch_size, link.operators[-1].in_channels)))  # type: ignore[attr-defined]
+        target = placed(jnp.full((batch_size, classes), 1 / classes, jnp.float32))
+        dropout = placed(jnp.ones((batch_size, link.operators[-1].in_channels)))  # type: ignore[attr-defined]
         arguments = total, weights, value(shape), target, dropout, link.operators, cross_entropy
         call(programs.head, *arguments)
 

@@ -34,9 +34,7 @@ def prepare_search(
     space, batch, proxyless = search.space, search.config.weights.batch_size, search.config.method == "proxyless"
     spec, layers = space.spec, len(space.spec.layers)
     if proxyless:
-        prepare(
-            uniform_networks(space), params, batch, on_compiled, place=place.batch, dtype=dtype, devices=place.count
-        )
+        prepare(uniform_networks(space), params, batch, on_compiled, place=place, dtype=dtype)
     images = place.batch(jnp.zeros((batch, spec.image_size, spec.image_size, spec.in_channels), dtype))
     target = place.batch(jnp.full((batch, spec.num_classes), 1 / spec.num_classes, jnp.float32))
 

@@ -1,6 +1,5 @@
 """`nas train`: a supernet for a data set."""
 
-import os
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,8 +8,6 @@ import typer
 
 from nas.commands.options import DEFAULT_DEVICE, Json, Seed, SpaceOptions
 from nas.console import emit_json
-
-_VIRTUAL_THREADS = 16
 
 
 def train(
@@ -214,9 +211,9 @@ def _quantised(
 
 def _connect(hosts: str | None) -> int:
     """Joins the other hosts, if there are any, before anything else of JAX; which one this is, from 0."""
-    if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
-        # Devices that XLA makes of one CPU share a thread per core: too few for one to compute what another waits for.
-        os.environ.setdefault("PJRT_NPROC", str(_VIRTUAL_THREADS))
+    from nas.jax_setup import threads_for_virtual_devices
+
+    threads_for_virtual_devices()
     if hosts is None:
         return 0
     from nas.errors import UserError

@@ -39,10 +39,11 @@ def search(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
     # so few epochs that the distribution gets more of the steps than in the papers; "target": compared at one latency
     steps = len(data.train_images) / weights.batch_size * (epochs - weights.warm_epochs)
     if space.name == "fbnet":
-        config = fbnet_config(weights, goal, updates=int(0.4 * steps), loss="target")
+        updates = int(0.4 * steps)
+        config = fbnet_config(weights, goal, updates=updates, loss="target")
         # evidence is gathered, not settled: the network is the best of many drawn, and a hundred updates at the rate
         # that settles a distribution settle most layers by the noise of the first ten
-        config = replace(config, arch_share=0.4, drawn=256, arch_rate=5 / int(0.4 * steps))
+        config = replace(config, arch_share=0.4, drawn=256, arch_rate=5 / updates)
     else:
         config = replace(proxyless_config(weights, goal, updates=int(0.3 * steps), loss="target"), arch_every=3)
 

@@ -29,7 +29,7 @@ jax.monitoring.register_event_duration_secs_listener(note)
 place = Placement(8, 2)
 params = place.everywhere(init_params(space, 0))
 links = []
-prepare(uniform_networks(space), params, 8, lambda _, n: links.append(n), place=place.batch, devices=place.count)
+prepare(uniform_networks(space), params, 8, lambda _, n: links.append(n), place=place)
 prepared = +compiled
 images = place.batch(np.ones((8, 8, 8, 3), np.float32))
 target = place.batch(np.full((8, 4), 0.25, np.float32))
