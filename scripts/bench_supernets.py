@@ -197,7 +197,7 @@ def main() -> None:
         "--batch",
         type=int,
         default=0,
-        help="for `quality` (1024 by default) and `rank` (256), the rate in proportion, and `devices` (4096)",
+        help="for `quality` (1024 by default) and `rank` (256), the rate in proportion, and `devices` (8192)",
     )
     parser.add_argument(
         "--split", type=int, default=0, help="`rank`: few-shot, a supernet for each choice of so many layers"

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from search_spaces import Network
 from supernets import programs
@@ -37,6 +38,7 @@ def gradient(
     dropout: Array,
     loss: Loss = cross_entropy,
     files: ProgramFiles | None = None,
+    mesh: Mesh | None = None,
 ) -> Gradient:
     """Adds the gradient of a subnet's loss to a sum of gradients.
 
@@ -52,19 +54,20 @@ def gradient(
         dropout: Mask `[n, features]`, already scaled, before the classifier.
         loss: Of logits and target.
         files: Where programs are kept, on one device.
+        mesh: Devices that each normalise their own images (`supernets.apart`); sum and loss are then one of each.
     """
     *links, head = cut(network)
     owned, x, passed = by_operator(params), images, []
     for i, link in enumerate(links):
         weights = link.weights(params, owned)
         operators, choices = programs.any_kernel(link.operators, weights)
-        about = {"operators": operators, "first": i == 0, "files": files}
+        about = {"operators": operators, "first": i == 0, "files": files, "mesh": mesh}
         y, made = programs.forward(weights, x, choices, **about)
         passed.append((link, about, (weights, x, choices, made)))
         x = y
     found = dict(total)
     sums, g, value, logits = programs.head(
-        head.weights(total, owned), head.weights(params, owned), x, target, dropout, head.operators, loss
+        head.weights(total, owned), head.weights(params, owned), x, target, dropout, head.operators, loss, mesh
     )
     found.update(sums)
     while passed:  # what a link kept goes with it
@@ -74,14 +77,27 @@ def gradient(
     return Gradient(found, value, logits)
 
 
-def forward(params: Params, network: Network, images: Array, given: dict[str, Moments] | None = None) -> Array:
-    """Logits `[n, classes]` of a subnet in single precision, normalised by the batch or by the moments given."""
-    (x,) = deque(outputs(params, network, images, given), maxlen=1)
+def forward(
+    params: Params,
+    network: Network,
+    images: Array,
+    given: dict[str, Moments] | None = None,
+    mesh: Mesh | None = None,
+) -> Array:
+    """Logits `[n, classes]` of a subnet in single precision, normalised by the batch or by the moments given.
+
+    `mesh` is as of `gradient`.
+    """
+    (x,) = deque(outputs(params, network, images, given, mesh), maxlen=1)
     return x.reshape(len(images), -1).astype(jnp.float32)
 
 
 def outputs(
-    params: Params, network: Network, images: Array, given: dict[str, Moments] | None = None
+    params: Params,
+    network: Network,
+    images: Array,
+    given: dict[str, Moments] | None = None,
+    mesh: Mesh | None = None,
 ) -> Iterator[Array]:
     """Yields what every link of a subnet makes, in order; what is not asked for is not computed."""
     owned, x = by_operator(params), images
@@ -92,7 +108,7 @@ def outputs(
         if given is not None:
             names = (op.name for op in link.operators)
             own = {name: given[link.prefix + name] for name in names if link.prefix + name in given}
-        x = programs.apply(weights, x, choices, operators, own)
+        x = programs.apply(weights, x, choices, operators, own, mesh)
         yield x
 
 

@@ -49,6 +49,8 @@ class TrainConfig:
         cutmix: Of CutMix's; with both, each batch takes either.
         ema: Decay of an average of the weights, which is what is used then; 0 for none.
         arch: Text of the network for "scratch".
+        norm_groups: Groups of a batch that are normalised apart (`supernets.groups`), so that several devices that
+            hold one or more each exchange gradients only; 1 for the whole batch.
         schedule: "cosine", or "exponential" with a constant ending at 5 % of the rate (BigNAS).
     """
 
@@ -77,6 +79,7 @@ class TrainConfig:
     ema: float = 0.0
     arch: str = ""
     schedule: Literal["cosine", "exponential"] = "cosine"
+    norm_groups: int = 1
 
     def __post_init__(self) -> None:
         for name, value, least in (
@@ -86,6 +89,7 @@ class TrainConfig:
             ("random_subnets", self.random_subnets, 0),
             ("shift", self.shift, 0),
             ("seed", self.seed, 0),
+            ("norm_groups", self.norm_groups, 1),
         ):
             if value < least:
                 raise TrainingError(f"{name} (={value}) must be at least {least}.")

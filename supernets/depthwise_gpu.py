@@ -86,4 +86,9 @@ def _divided(run: Callable[..., Array], rule: str) -> Callable[..., Array]:
         need_replication_factors=tuple(dict.fromkeys(a for a in rule if a.isalpha() and a != "n")),
         reduction_factors=() if by_image[-1] else ("n",),
     )
-    return divided
+
+    def anywhere(*operands: Array) -> Array:
+        """Where every device runs its own program already (`supernets.apart`), there is nothing to divide."""
+        return once(*operands) if jax.sharding.get_abstract_mesh().manual_axes else divided(*operands)
+
+    return anywhere

@@ -146,7 +146,7 @@ def seen_images(images: np.ndarray | Pictures, recipe: Recipe, *, count: int, si
 
 @partial(jax.jit, static_argnames="sharding")
 def figures(loss: Array, logits: Array, labels: Array, *, sharding: Any = None) -> Array:
-    """Loss and accuracy (percent) of a batch, `[2]`."""
+    """Loss (of every device, where each has one) and accuracy (percent) of a batch, `[2]`."""
     right = (logits.argmax(axis=1) == labels).mean(dtype=jnp.float32)
-    found = jnp.stack([loss, 100 * right])
+    found = jnp.stack([loss.mean(), 100 * right])
     return found if sharding is None else jax.lax.with_sharding_constraint(found, sharding)

@@ -19,6 +19,7 @@ from supernets.checkpoint import Checkpoints
 from supernets.config import TrainConfig
 from supernets.draws import Draws
 from supernets.errors import TrainingError
+from supernets.groups import Groups
 from supernets.guard import Guard
 from supernets.inputs import Recipe, figures, make_batch
 from supernets.interrupt import interruptible
@@ -43,6 +44,7 @@ class Setting(NamedTuple):
     recipe: Recipe
     config: TrainConfig
     placement: Placement
+    groups: Groups
     files: ProgramFiles | None
 
     @property
@@ -77,7 +79,7 @@ class Training:
             self.teacher = place(teacher[0]), teacher[1]
         self.step, self.guard = 0, Guard()
         self.accuracy = float("nan")
-        self.pending: deque[tuple[int, Array]] = deque()  # steps whose figures are not read yet
+        self.pending: deque[tuple[int, list[Array]]] = deque()  # steps whose figures are not read yet
         self.good: tuple[int, TrainState, Guard] | None = None
         self.events: EventFile | None = None
         self.checkpoints = Checkpoints(folder, setting.space)
@@ -125,9 +127,10 @@ class Training:
             prepare(
                 networks,
                 self.state.params,
-                config.batch_size,
+                config.batch_size // self.setting.groups.parts,
                 on_compiled,
                 place=place,
+                groups=self.setting.groups,
                 dtype=self.setting.recipe.dtype,
                 files=self.setting.files,
             )
@@ -150,19 +153,24 @@ class Training:
             sharding=setting.placement.divided,
         )
         networks = draws.of_step(self.step, self.state, batch)
-        batch = batch._replace(teacher=self._teach(batch, networks))
-        zeros = self.update.zeros(self.state.params)
-        summed = rules.summed_gradient(self.state.params, zeros, networks, batch, setting.config, setting.files)
-        self.state = self.update.run(self.state, summed.total, self.guard.rate)
+        groups, seen = setting.groups, []
+        total = groups.zeros(self.state.params)
+        for part, its_labels in groups.of((batch, labels)):
+            given = part._replace(teacher=self._teach(part, networks))
+            summed = rules.summed_gradient(
+                self.state.params, total, networks, given, setting.config, setting.files, groups.mesh
+            )
+            total = summed.total
+            seen.append(figures(summed.loss, summed.logits, its_labels, sharding=setting.placement.whole))
+        self.state = self.update.run(self.state, groups.mean(total), self.guard.rate)
         self.step += 1
-        seen = figures(summed.loss, summed.logits, labels, sharding=setting.placement.whole)
         self.pending.append((self.step, seen))
 
     def _settle(self, ahead: int, on_step: OnStep | None) -> bool:
         """Reads the figures of all steps but the newest `ahead`; whether one of them sent the training back."""
         while len(self.pending) > ahead:
             step, seen = self.pending.popleft()
-            loss, accuracy = (float(x) for x in np.asarray(seen))
+            loss, accuracy = (float(x) for x in np.mean([np.asarray(one) for one in seen], axis=0))
             after = self.guard.seen(loss, self.draws.classes) if np.isfinite(loss) else self.guard
             note = ""
             if not np.isfinite(loss) or after.collapsed:
@@ -195,8 +203,9 @@ class Training:
             return None
         if self.teacher is not None:
             params, network = self.teacher
-            return forward(params, network, batch.images)
-        return forward(self.state.teacher, self.draws.largest(batch.images.shape[1]), batch.images)
+        else:
+            params, network = self.state.teacher, self.draws.largest(batch.images.shape[1])
+        return forward(params, network, batch.images, mesh=self.setting.groups.mesh)
 
     def _epoch_ends(self) -> None:
         epoch, loss = self.step // self.setting.per_epoch, self.guard.smooth or 0.0

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from supernets.apart import AXIS
 from supernets.errors import TrainingError
 
 Array = jax.Array
@@ -20,7 +21,8 @@ class Placement:
     JAX compiles anew for arrays that are bound to a device where they were not before, and the other way round.
 
     The compiled programs then exchange what they must: gradients are those of the whole batch, and
-    so are the moments of batch norm, so that the number of devices does not change the result.
+    so are the moments of batch norm, so that the number of devices does not change the result. A batch
+    in groups exchanges gradients only (`supernets.groups`).
 
     Args:
         batch_size: Of the whole batch, over all hosts.
@@ -30,6 +32,7 @@ class Placement:
         count: How many devices are used.
         host: Which host this is, from 0.
         hosts: How many there are.
+        mesh: The devices; None for one.
         divided: Sharding of a batch over its first axis; None on one device.
         whole: Sharding of what is on every device; None on one device.
     """
@@ -46,11 +49,11 @@ class Placement:
         if batch_size % count:
             raise TrainingError(f"batch_size (={batch_size}) must be a multiple of the {count} devices.")
         self.count = count
-        self.divided = self.whole = None
+        self.mesh = self.divided = self.whole = None
         if count > 1:
-            mesh = Mesh(np.array(jax.devices()[:count]), ("batch",))
-            self.divided = NamedSharding(mesh, PartitionSpec("batch"))
-            self.whole = NamedSharding(mesh, PartitionSpec())
+            self.mesh = Mesh(np.array(jax.devices()[:count]), (AXIS,))
+            self.divided = NamedSharding(self.mesh, PartitionSpec(AXIS))
+            self.whole = NamedSharding(self.mesh, PartitionSpec())
 
     def batch(self, array: Any) -> Any:
         """An array whose first axis is divided over the devices; every host passes the whole batch."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from search_spaces import ChoiceSpace, MBConvSpace, Network
 from supernets import programs
+from supernets.groups import Groups
 from supernets.links import Link, Operators, by_operator, cut
 from supernets.losses import cross_entropy
 from supernets.params import Array, Params
@@ -31,6 +32,7 @@ def prepare(
     on_link: Callable[[int, int], None] | None = None,
     *,
     place: Placement | None = None,
+    groups: Groups | None = None,
     dtype: jnp.dtype | type = jnp.float32,
     files: ProgramFiles | None = None,
 ) -> None:
@@ -39,14 +41,17 @@ def prepare(
     Args:
         networks: The networks, of one image size or several.
         params: Weights of their supernet, where the training will have them.
-        batch_size: Images a step.
+        batch_size: Images a program runs on.
         on_link: Called with the number of links done, and of all.
         place: Where the training will have its batches; by default wherever JAX puts arrays.
+        groups: What is normalised together; by default all images.
         dtype: Of the images.
         files: Where programs are kept, on one device.
     """
-    call: Call = direct if place is None or place.count == 1 else OneAtATime()
     placed = place.batch if place else lambda batch: batch
+    mesh, zeros = (groups.mesh, groups.zeros) if groups else (None, zeros_like)
+    call: Call = direct if place is None or place.count == 1 or mesh else OneAtATime()
+    jax.block_until_ready(zeros(params))  # compiled once, before threads ask for it
     owned, tasks = by_operator(params), dict[Any, Callable[[], Any]]()
 
     def value(shape: tuple[int, ...]) -> Array:
@@ -56,16 +61,16 @@ def prepare(
     # all as in a training: an array that JAX takes for less certain in type or place would be compiled for anew
     def compile_link(link: Link, operators: Operators, choices: Choices, shape: tuple[int, ...], first: bool) -> None:
         weights, x = link.weights(params, owned), value(shape)
-        about = {"operators": operators, "first": first, "files": files}
+        about = {"operators": operators, "first": first, "files": files, "mesh": mesh}
         y, made = call(programs.forward, weights, x, choices, **about)
-        total = link.weights(call(zeros_like, params), owned)
+        total = link.weights(zeros(params), owned)
         call(programs.backward, total, weights, x, choices, made, y, **about)
 
     def compile_head(link: Link, shape: tuple[int, ...], classes: int) -> None:
-        total, weights = (link.weights(tree, owned) for tree in (call(zeros_like, params), params))
+        total, weights = (link.weights(tree, owned) for tree in (zeros(params), params))
         target = placed(jnp.full((batch_size, classes), 1 / classes, jnp.float32))
         dropout = placed(jnp.ones((batch_size, link.operators[-1].in_channels)))  # type: ignore[attr-defined]
-        arguments = total, weights, value(shape), target, dropout, link.operators, cross_entropy
+        arguments = total, weights, value(shape), target, dropout, link.operators, cross_entropy, mesh
         call(programs.head, *arguments)
 
     for network in networks:

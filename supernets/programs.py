@@ -11,8 +11,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from search_spaces import Conv, Linear, Sum
+from supernets.apart import Kind, on_each
 from supernets.depthwise import kernel_costs_nothing
 from supernets.layers import COSTLY, Moments
 from supernets.layers import moments as layer_moments
@@ -25,11 +27,19 @@ from supernets.quantised import rounded_input, run_rounded, steps
 from supernets.slicing import filters, kernel_sizes, operator_weights
 
 Choices = dict[str, Array]  # which kernel size, by the name of the operator
+WHOLE, BATCH, OWN = Kind.WHOLE, Kind.BATCH, Kind.OWN
 
 
-@partial(jax.jit, static_argnames=("operators", "first", "files"))
+@partial(jax.jit, static_argnames=("operators", "first", "files", "mesh"))
 def forward(
-    weights: Params, x: Array, choices: Choices, *, operators: Operators, first: bool, files: ProgramFiles | None
+    weights: Params,
+    x: Array,
+    choices: Choices,
+    *,
+    operators: Operators,
+    first: bool,
+    files: ProgramFiles | None,
+    mesh: Mesh | None,
 ) -> tuple[Array, list[Array]]:
     """A link's output, and what `backward` needs beside the arguments.
 
@@ -40,11 +50,14 @@ def forward(
         operators: Of the link.
         first: Whether it reads the images, whose gradient nobody asks for.
         files: Where programs are kept.
+        mesh: Devices that each normalise their own images, see `supernets.groups`.
     """
-    return through(files, partial(_made, operators=operators, first=first), weights, x, choices)
+    run_here = partial(through, files, partial(_made, operators=operators, first=first))
+    found: tuple[Array, list[Array]] = on_each(mesh, run_here, (WHOLE, BATCH, WHOLE), (BATCH, OWN))(weights, x, choices)
+    return found
 
 
-@partial(jax.jit, static_argnames=("operators", "first", "files"), donate_argnums=0)
+@partial(jax.jit, static_argnames=("operators", "first", "files", "mesh"), donate_argnums=0)
 def backward(
     total: Params,
     weights: Params,
@@ -56,6 +69,7 @@ def backward(
     operators: Operators,
     first: bool,
     files: ProgramFiles | None,
+    mesh: Mesh | None,
 ) -> tuple[Params, Array | None]:
     """The sum of gradients with the link's own, and the gradient of what it reads.
 
@@ -69,10 +83,17 @@ def backward(
         operators: As of `forward`.
         first: As of `forward`.
         files: Where programs are kept.
+        mesh: As of `forward`.
     """
     run_back = partial(_pulled_back, operators=operators, first=first)
-    gradients, *inputs = through(files, run_back, weights, x, choices, made, g)
-    return jax.tree.map(jnp.add, total, gradients), inputs[0] if inputs else None
+
+    def run_here(total: Params, *arguments: Any) -> list[Any]:
+        gradients, *inputs = through(files, run_back, *arguments)
+        return [jax.tree.map(jnp.add, total, gradients), *inputs]
+
+    given, found = (OWN, WHOLE, BATCH, WHOLE, OWN, BATCH), (OWN,) if first else (OWN, BATCH)
+    summed, *inputs = on_each(mesh, run_here, given, found)(total, weights, x, choices, made, g)
+    return summed, inputs[0] if inputs else None
 
 
 @partial(jax.jit, static_argnames=("operators", "first"))
@@ -191,12 +212,22 @@ def _pad(w: Array, size: int) -> Array:
     return jnp.pad(w, ((margin, margin), (margin, margin), (0, 0)))
 
 
-@partial(jax.jit, static_argnames="operators")
+@partial(jax.jit, static_argnames=("operators", "mesh"))
 def apply(
-    weights: Params, x: Array, choices: Choices, operators: Operators, given: dict[str, Moments] | None = None
+    weights: Params,
+    x: Array,
+    choices: Choices,
+    operators: Operators,
+    given: dict[str, Moments] | None = None,
+    mesh: Mesh | None = None,
 ) -> Array:
-    """A link's output, normalised by the batch or by the moments given."""
-    return run(weights, x, operators, choices, given=given)
+    """A link's output, normalised by the batch or by the moments given; `mesh` is as of `forward`."""
+
+    def run_here(weights: Params, x: Array, choices: Choices, given: dict[str, Moments] | None) -> tuple[Array]:
+        return (run(weights, x, operators, choices, given=given),)
+
+    (y,) = on_each(mesh, run_here, (WHOLE, BATCH, WHOLE, WHOLE), (BATCH,))(weights, x, choices, given)
+    return y
 
 
 @partial(jax.jit, static_argnames="operators")
@@ -206,18 +237,35 @@ def measure(weights: Params, x: Array, choices: Choices, operators: Operators) -
     return run(weights, x, operators, choices, stats=stats), stats
 
 
-@partial(jax.jit, static_argnames=("operators", "loss"), donate_argnums=0)
+@partial(jax.jit, static_argnames=("operators", "loss", "mesh"), donate_argnums=0)
 def head(
-    total: Params, weights: Params, x: Array, target: Array, dropout: Array, operators: Operators, loss: Loss
+    total: Params,
+    weights: Params,
+    x: Array,
+    target: Array,
+    dropout: Array,
+    operators: Operators,
+    loss: Loss,
+    mesh: Mesh | None,
 ) -> tuple[Params, Array, Array, Array]:
-    """Sum of gradients with the head's own, gradient of what it reads, loss, and logits `[n, classes]` in fp32."""
+    """Sum of gradients with the head's own, gradient of what it reads, loss, and logits `[n, classes]` in fp32.
 
-    def value_of(weights: Params, x: Array) -> tuple[Array, Array]:
-        logits = run(weights, x, operators, {}, dropout).astype(jnp.float32)
-        return loss(logits, target), logits
+    `mesh` is as of `forward`; the loss is then one of every device.
+    """
 
-    (value, logits), (grads, g) = jax.value_and_grad(value_of, argnums=(0, 1), has_aux=True)(weights, x)
-    return jax.tree.map(jnp.add, total, grads), g, value, logits
+    def run_here(total: Params, weights: Params, x: Array, target: Array, dropout: Array) -> tuple[Any, ...]:
+        def value_of(weights: Params, x: Array) -> tuple[Array, Array]:
+            logits = run(weights, x, operators, {}, dropout).astype(jnp.float32)
+            return loss(logits, target), logits
+
+        (value, logits), (grads, g) = jax.value_and_grad(value_of, argnums=(0, 1), has_aux=True)(weights, x)
+        return jax.tree.map(jnp.add, total, grads), g, value, logits
+
+    given, found = (OWN, WHOLE, BATCH, BATCH, BATCH), (OWN, BATCH, OWN, BATCH)
+    results: tuple[Params, Array, Array, Array] = on_each(mesh, run_here, given, found)(
+        total, weights, x, target, dropout
+    )
+    return results
 
 
 def count() -> int:

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from search_spaces import AdditiveCost, Linear, Network, Space
 from supernets.chain import forward, gradient
@@ -59,6 +60,7 @@ def summed_gradient(
     batch: Batch,
     config: TrainConfig,
     files: ProgramFiles | None = None,
+    mesh: Mesh | None = None,
 ) -> Summed:
     """The sum, not the mean, of the gradients of a step's networks (OFA; BigNAS).
 
@@ -69,6 +71,7 @@ def summed_gradient(
         batch: What they see.
         config: How teachers are listened to.
         files: Where programs are kept, on one device.
+        mesh: As of `supernets.chain.gradient`.
     """
     total, all_kept, first = zeros, jnp.ones_like(batch.dropout), None
     taught: Array | None = None
@@ -84,7 +87,7 @@ def summed_gradient(
         dropout, features = batch.dropout if drawn.dropout else all_kept, _features(drawn.network)
         if features < dropout.shape[1]:  # in some spaces a narrow network has fewer
             dropout = dropout[:, :features]
-        found = gradient(params, total, drawn.network, batch.images, target, dropout, loss, files)
+        found = gradient(params, total, drawn.network, batch.images, target, dropout, loss, files, mesh)
         total, first = found.total, first or found
     assert first is not None
     return Summed(total, first.loss, first.logits)

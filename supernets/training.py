@@ -8,6 +8,7 @@ import numpy as np
 from search_spaces import Network, Space
 from supernets.batches import Images, batches
 from supernets.config import TrainConfig
+from supernets.groups import Groups
 from supernets.inputs import Recipe
 from supernets.loop import Setting, Training
 from supernets.params import Params
@@ -66,10 +67,11 @@ def train(
         CheckpointError: if a checkpoint there is damaged or of another space.
     """
     place = Placement(config.batch_size, devices)
+    groups = Groups(config.norm_groups, config.batch_size, place)
     source = batches(images, labels, batch_size=config.batch_size, seed=config.seed, place=place, workers=workers)
     recipe = Recipe.of(config, mean, std, crops=not isinstance(images, np.ndarray))
     files = ProgramFiles.beside_compiled() if place.count == 1 else None
-    setting = Setting(space, source, recipe, config, place, files)
+    setting = Setting(space, source, recipe, config, place, groups, files)
     try:
         return Training(setting, folder, start, teacher).run(resume, on_step, on_compiled)
     finally:

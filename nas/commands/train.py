@@ -72,6 +72,9 @@ def train(
     cutmix: Annotated[float, typer.Option("--cutmix", help="CutMix's alpha.")] = 0.0,
     ema: Annotated[float, typer.Option("--ema", help="Decay of an average of the weights.")] = 0.0,
     devices: Annotated[int | None, typer.Option("--devices", help="Accelerators to divide a batch over.")] = None,
+    norm_groups: Annotated[
+        int, typer.Option("--norm-groups", help="Groups of a batch normalised apart; one a device is fastest.", min=1)
+    ] = 1,
     hosts: Annotated[
         str | None, typer.Option("--hosts", help="host:port,COUNT,INDEX of a training over several hosts, or auto.")
     ] = None,
@@ -142,6 +145,7 @@ def train(
         "sampling": sampling,
         "precision": precision,
         "schedule": schedule,
+        "norm_groups": norm_groups,
         "randaugment": randaugment,
         "mixup": mixup,
         "cutmix": cutmix,

@@ -103,7 +103,7 @@ def _cost(params: Any, network: Network, batch: int, dtype: Any) -> dict[str, fl
     for i, link in enumerate(cut(network)[:-1]):
         weights = link.weights(params, owned)
         operators, choices = programs.any_kernel(link.operators, weights)
-        about = {"operators": operators, "first": i == 0, "files": None}
+        about = {"operators": operators, "first": i == 0, "files": None, "mesh": None}
         y, made = add(programs.forward.lower(weights, x, choices, **about))
         sums = jax.tree.map(jnp.zeros_like, weights)
         add(programs.backward.lower(sums, weights, x, choices, made, y, **about))
