@@ -14,8 +14,9 @@ from jax.sharding import Mesh
 
 from search_spaces import Network
 from supernets import programs
+from supernets.any_kernel import any_kernel
 from supernets.layers import Moments
-from supernets.links import by_operator, cut
+from supernets.links import cut
 from supernets.losses import Loss, cross_entropy
 from supernets.params import Array, Params
 from supernets.program_files import ProgramFiles
@@ -57,22 +58,22 @@ def gradient(
         mesh: Devices that each normalise their own images (`supernets.apart`); sum and loss are then one of each.
     """
     *links, head = cut(network)
-    owned, x, passed = by_operator(params), images, []
+    x, passed = images, []
     for i, link in enumerate(links):
-        weights = link.weights(params, owned)
-        operators, choices = programs.any_kernel(link.operators, weights)
+        weights = link.weights(params)
+        operators, choices = any_kernel(link.operators, weights)
         about = {"operators": operators, "first": i == 0, "files": files, "mesh": mesh}
         y, made = programs.forward(weights, x, choices, **about)
         passed.append((link, about, (weights, x, choices, made)))
         x = y
     found = dict(total)
     sums, g, value, logits = programs.head(
-        head.weights(total, owned), head.weights(params, owned), x, target, dropout, head.operators, loss, mesh
+        head.weights(total), head.weights(params), x, target, dropout, head.operators, loss, mesh
     )
     found.update(sums)
     while passed:  # what a link kept goes with it
         link, about, kept = passed.pop()
-        sums, g = programs.backward(link.weights(total, owned), *kept, g, **about)
+        sums, g = programs.backward(link.weights(total), *kept, g, **about)
         found.update({link.prefix + name: value for name, value in sums.items()})
     return Gradient(found, value, logits)
 
@@ -100,10 +101,10 @@ def outputs(
     mesh: Mesh | None = None,
 ) -> Iterator[Array]:
     """Yields what every link of a subnet makes, in order; what is not asked for is not computed."""
-    owned, x = by_operator(params), images
+    x = images
     for link in cut(network):
-        weights = link.weights(params, owned)
-        operators, choices = programs.any_kernel(link.operators, weights)
+        weights = link.weights(params)
+        operators, choices = any_kernel(link.operators, weights)
         own = None
         if given is not None:
             names = (op.name for op in link.operators)
@@ -114,10 +115,10 @@ def outputs(
 
 def moments(params: Params, network: Network, images: Array) -> dict[str, Moments]:
     """Moments of every batch norm of a subnet over a batch, by operator name."""
-    owned, x, found = by_operator(params), images, {}
+    x, found = images, {}
     for link in cut(network):
-        weights = link.weights(params, owned)
-        operators, choices = programs.any_kernel(link.operators, weights)
+        weights = link.weights(params)
+        operators, choices = any_kernel(link.operators, weights)
         x, stats = programs.measure(weights, x, choices, operators)
         found.update({link.prefix + name: value for name, value in stats.items()})
     return found

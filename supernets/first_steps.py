@@ -12,7 +12,7 @@ import numpy as np
 from search_spaces import Conv, Linear, Network, Operator, Space, covering
 from search_spaces.rounding import places, signed
 from supernets.fake_quant import activation_scale, weight_scale
-from supernets.links import Operators, by_operator, cut
+from supernets.links import Operators, cut
 from supernets.params import Array, Params
 from supernets.quantised import IMAGE, run_visited
 from supernets.slicing import filters, kernel_sizes, operator_weights
@@ -90,10 +90,10 @@ def _some_networks(space: Space, images: Mapping[int, Array], seed: int) -> list
 
 def ranges(params: Params, network: Network, images: Array) -> Ranges:
     """Smallest and largest value at every place, and of the image, normalised by the batch."""
-    owned, x, last = by_operator(params), images, network.operators[-1].name
+    x, last = images, network.operators[-1].name
     found: Ranges = {f"{network.operators[0].name}.{IMAGE}": (images.min(), images.max())}
     for link in cut(network):
-        x, own = _link_ranges(link.weights(params, owned), x, link.operators)
+        x, own = _link_ranges(link.weights(params), x, link.operators)
         found |= {link.prefix + name: value for name, value in own.items()}
     return {name: value for name, value in found.items() if name.rpartition(".")[0] != last}
 

@@ -1,8 +1,8 @@
 """A network as links: what comes before its blocks, each block, and what comes after them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import groupby
 
 from search_spaces import Network, Operator
@@ -23,19 +23,25 @@ class Link:
     prefix: str
     operators: Operators
 
-    def weights(self, params: Mapping[str, Array], owned: Mapping[str, list[str]]) -> Params:
-        """Its part of the supernet's weights, full width, by the names that its operators have.
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Of its operators, in the network."""
+        return tuple(self.prefix + op.name for op in self.operators)
 
-        Args:
-            params: All weights.
-            owned: Their names by operator, see `by_operator`.
-        """
-        names = (name for op in self.operators for name in owned.get(self.prefix + op.name, ()))
-        return {name.removeprefix(self.prefix): params[name] for name in names}
+    def weights(self, params: Mapping[str, Array]) -> Params:
+        """Its part of the supernet's weights, full width, by the names that its operators have."""
+        return {own: params[name] for own, name in _of_operators(self.prefix, self.names, tuple(params))}
 
 
-def by_operator(names: Iterable[str]) -> dict[str, list[str]]:
-    """Names of weights by the operator that they belong to."""
+@lru_cache(maxsize=4096)  # a step asks for each link's twice
+def _of_operators(prefix: str, operators: tuple[str, ...], names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Names of weights, without the prefix and with it, that belong to some operators."""
+    owned = _by_operator(names)
+    return tuple((name.removeprefix(prefix), name) for operator in operators for name in owned.get(operator, ()))
+
+
+@lru_cache(maxsize=16)
+def _by_operator(names: tuple[str, ...]) -> dict[str, list[str]]:
     owned: dict[str, list[str]] = {}
     for name in names:
         owned.setdefault(name.rpartition(".")[0], []).append(name)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from search_spaces import Conv, Network, Operator
-from supernets.links import Link, Operators, by_operator, cut
+from supernets.links import Link, Operators, cut
 from supernets.params import Array, Params
 from supernets.quantised import rounded_input, run_rounded, steps
 from supernets.slicing import filters, kernel_sizes, operator_weights
@@ -41,27 +41,25 @@ def gradient(
     Returns:
         The new sum, and the loss.
     """
-    owned = by_operator(params)
     *links, head = _links(superset, network)
     pullbacks = []
     for link, choices in links:
-        x, pullback = _forward(link.weights(params, owned), x, choices, link.operators)
+        x, pullback = _forward(link.weights(params), x, choices, link.operators)
         pullbacks.append(pullback)
     link, choices = head
-    weights, sums = link.weights(params, owned), link.weights(total, owned)
+    weights, sums = link.weights(params), link.weights(total)
     sums, g, value = _head(sums, weights, x, target, choices, link.operators, loss)
     found = dict(total) | {link.prefix + name: v for name, v in sums.items()}
     for (link, _), pullback in zip(links[::-1], pullbacks[::-1], strict=True):
-        sums, g = _backward(link.weights(total, owned), pullback, g)
+        sums, g = _backward(link.weights(total), pullback, g)
         found.update({link.prefix + name: v for name, v in sums.items()})
     return found, value
 
 
 def forward(params: Params, superset: Network, network: Network, x: Array) -> Array:
     """Result `[n, h, w, c]` of a subnet, normalised by the batch; arguments and programs are those of `gradient`."""
-    owned = by_operator(params)
     for link, choices in _links(superset, network):
-        x, _ = _forward(link.weights(params, owned), x, choices, link.operators)
+        x, _ = _forward(link.weights(params), x, choices, link.operators)
     return x
 
 

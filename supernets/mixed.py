@@ -7,14 +7,14 @@ backward, so that the memory is that of one path however many candidates there a
 from collections.abc import Sequence
 from functools import partial
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from search_spaces import ChoiceSpace
-from supernets.links import Link, Operators, by_operator, cut
+from supernets.links import Link, Operators, cut
 from supernets.losses import cross_entropy
 from supernets.params import Array, Params
 from supernets.programs import apply, head, run
@@ -82,17 +82,15 @@ def mixture(
         images: Normalised images `[n, h, w, c]`.
         target: Class probabilities `[n, classes]`, scaled as the loss is.
     """
-    owned, found = by_operator(params), dict(total)
-    x = apply(p.first.weights(params, owned), images, {}, p.first.operators)
+    found = dict(total)
+    x = apply(p.first.weights(params), images, {}, p.first.operators)
     inputs = [x]
     for layer, m in zip(p.layers, mixing, strict=True):
-        x = _weighted(params, owned, layer, m, x)
+        x = _weighted(params, layer, m, x)
         inputs.append(x)
     ones = jnp.ones((len(images), p.head.operators[-1].in_channels))  # type: ignore[attr-defined]
-    weights = p.head.weights(params, owned)
-    sums, g, loss, logits = head(
-        p.head.weights(found, owned), weights, x, target, ones, p.head.operators, cross_entropy
-    )
+    weights = p.head.weights(params)
+    sums, g, loss, logits = head(p.head.weights(found), weights, x, target, ones, p.head.operators, cross_entropy, None)
     found.update(sums)
     inputs.pop()
     nothing, gradients = zeros_like(loss), list[list[Array]]()
@@ -105,15 +103,15 @@ def mixture(
             elif link is None:
                 dx, dot = _pull_identity(dx, x, g, weight)
             else:
-                about = link.weights(params, owned), x, g, weight, link.operators
-                sums, dx, dot = _pull(link.weights(found, owned), dx, *about)
+                about = link.weights(params), x, g, weight, link.operators
+                sums, dx, dot = _pull(link.weights(found), dx, *about)
                 found.update({link.prefix + name: value for name, value in sums.items()})
             own.append(dot)
         gradients.append(own)
         g = dx
-    weights = p.first.weights(params, owned)
+    weights = p.first.weights(params)
     about = weights, images, g, np.float32(1), p.first.operators
-    sums, _, _ = _pull(p.first.weights(found, owned), zeros_like(images), *about)
+    sums, _, _ = _pull(p.first.weights(found), zeros_like(images), *about)
     found.update(sums)
     return Mixture(found, gradients[::-1], loss, logits)
 
@@ -127,20 +125,19 @@ def path_logits(params: Params, p: Plan, path: Sequence[int], images: Array) -> 
         path: A candidate of every layer.
         images: Normalised images `[n, h, w, c]`; batch norms take their moments from them.
     """
-    owned = by_operator(params)
-    x = apply(p.first.weights(params, owned), images, {}, p.first.operators)
+    x = apply(p.first.weights(params), images, {}, p.first.operators)
     for layer, k in zip(p.layers, path, strict=True):
-        x = _weighted(params, owned, layer, np.eye(len(layer))[k], x)
-    return apply(p.head.weights(params, owned), x, {}, p.head.operators).reshape(len(images), -1)
+        x = _weighted(params, layer, np.eye(len(layer))[k], x)
+    return apply(p.head.weights(params), x, {}, p.head.operators).reshape(len(images), -1)
 
 
-def _weighted(params: Params, owned: Any, layer: tuple[Link | None, ...], m: np.ndarray, x: Array) -> Array:
+def _weighted(params: Params, layer: tuple[Link | None, ...], m: np.ndarray, x: Array) -> Array:
     """sum_i m_i o_i(x) of a layer, every block with its residual; what weighs next to nothing is not run."""
     y = _zeros(x, shape=next((link.operators[-1].out_shape for link in layer if link), None))
     for link, weight in zip(layer, m.astype(np.float32), strict=True):
         if weight < NEXT_TO_NOTHING:
             continue
-        y = _add_made(y, link.weights(params, owned), x, weight, link.operators) if link else _add_scaled(y, x, weight)
+        y = _add_made(y, link.weights(params), x, weight, link.operators) if link else _add_scaled(y, x, weight)
     return y
 
 

@@ -11,11 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from supernets.links import Link, Operators, by_operator
+from supernets.any_kernel import any_kernel
+from supernets.links import Link, Operators
 from supernets.losses import cross_entropy
 from supernets.mixed import Plan, read
 from supernets.params import Array, Params
-from supernets.programs import any_kernel, backward, forward, run
+from supernets.programs import backward, forward, run
 from supernets.update import zeros_like
 
 
@@ -42,18 +43,17 @@ def gates(
         images: Normalised images `[n, h, w, c]`.
         target: Class probabilities `[n, classes]`.
     """
-    owned = by_operator(params)
 
     def made(link: Link, x: Array, *, first: bool = False) -> tuple[Array, list[Array]]:
-        weights = link.weights(params, owned)
+        weights = link.weights(params)
         operators, choices = any_kernel(link.operators, weights)
-        return forward(weights, x, choices, operators=operators, first=first, files=None)
+        return forward(weights, x, choices, operators=operators, first=first, files=None, mesh=None)
 
     def pulled(link: Link, x: Array, g: Array) -> Array:
         """The gradient of what a block reads, by the programs of the weight steps: none is compiled for it."""
-        weights = link.weights(params, owned)
+        weights = link.weights(params)
         operators, choices = any_kernel(link.operators, weights)
-        about = {"operators": operators, "first": False, "files": None}
+        about = {"operators": operators, "first": False, "files": None, "mesh": None}
         _, found = backward(zeros_like(weights), weights, x, choices, made(link, x)[1], g, **about)
         assert found is not None
         return found
@@ -64,7 +64,7 @@ def gates(
         link = layer[k]
         x = x if link is None else made(link, x)[0]
         inputs.append(x)
-    loss, g, logits = _head_only(p.head.weights(params, owned), x, target, p.head.operators)
+    loss, g, logits = _head_only(p.head.weights(params), x, target, p.head.operators)
     nothing, found = zeros_like(loss), list[list[Array]]()  # no number of the host's: programs tell the two apart
     for i in range(len(p.layers))[::-1]:
         layer, x = p.layers[i], inputs[i]
@@ -72,7 +72,7 @@ def gates(
         for j in wanted[i]:
             link = layer[j]
             if link is not None:
-                own[j] = _gate(link.weights(params, owned), x, g, link.operators, p.keeps_shape[i])
+                own[j] = _gate(link.weights(params), x, g, link.operators, p.keeps_shape[i])
         found.append(own)
         link = layer[path[i]]
         if link is not None and i > 0:

@@ -13,13 +13,13 @@ import numpy as np
 
 from search_spaces import ChoiceSpace, MBConvSpace, Network
 from supernets import programs
+from supernets.any_kernel import Choices, any_kernel
 from supernets.groups import Groups
-from supernets.links import Link, Operators, by_operator, cut
+from supernets.links import Link, Operators, cut
 from supernets.losses import cross_entropy
 from supernets.params import Array, Params
 from supernets.placement import Placement
 from supernets.program_files import ProgramFiles
-from supernets.programs import Choices
 from supernets.update import zeros_like
 
 AT_ONCE = 16  # each thread keeps what a link keeps: a gigabyte at batch 1024 and 32 px
@@ -52,7 +52,7 @@ def prepare(
     mesh, zeros = (groups.mesh, groups.zeros) if groups else (None, zeros_like)
     call: Call = direct if place is None or place.count == 1 or mesh else OneAtATime()
     jax.block_until_ready(zeros(params))  # compiled once, before threads ask for it
-    owned, tasks = by_operator(params), dict[Any, Callable[[], Any]]()
+    tasks = dict[Any, Callable[[], Any]]()
 
     def value(shape: tuple[int, ...]) -> Array:
         c, h, w = shape
@@ -60,14 +60,14 @@ def prepare(
 
     # all as in a training: an array that JAX takes for less certain in type or place would be compiled for anew
     def compile_link(link: Link, operators: Operators, choices: Choices, shape: tuple[int, ...], first: bool) -> None:
-        weights, x = link.weights(params, owned), value(shape)
+        weights, x = link.weights(params), value(shape)
         about = {"operators": operators, "first": first, "files": files, "mesh": mesh}
         y, made = call(programs.forward, weights, x, choices, **about)
-        total = link.weights(zeros(params), owned)
+        total = link.weights(zeros(params))
         call(programs.backward, total, weights, x, choices, made, y, **about)
 
     def compile_head(link: Link, shape: tuple[int, ...], classes: int) -> None:
-        total, weights = (link.weights(tree, owned) for tree in (zeros(params), params))
+        total, weights = (link.weights(tree) for tree in (zeros(params), params))
         target = placed(jnp.full((batch_size, classes), 1 / classes, jnp.float32))
         dropout = placed(jnp.ones((batch_size, link.operators[-1].in_channels)))  # type: ignore[attr-defined]
         arguments = total, weights, value(shape), target, dropout, link.operators, cross_entropy, mesh
@@ -77,8 +77,8 @@ def prepare(
         *links, head = cut(network)
         shape = network.shapes[0]
         for i, link in enumerate(links):
-            weights = link.weights(params, owned)
-            operators, choices = programs.any_kernel(link.operators, weights)
+            weights = link.weights(params)
+            operators, choices = any_kernel(link.operators, weights)
             sizes = tuple((name, array.shape) for name, array in weights.items())
             task = partial(compile_link, link, operators, choices, shape, i == 0)
             tasks.setdefault((operators, shape, sizes, i == 0), task)

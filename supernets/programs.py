@@ -5,7 +5,7 @@ share them. Forward returns what its backward program would be dear to compute a
 """
 
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from search_spaces import Conv, Linear, Sum
+from supernets.any_kernel import Choices
 from supernets.apart import Kind, on_each
-from supernets.depthwise import kernel_costs_nothing
 from supernets.layers import COSTLY, Moments
 from supernets.layers import moments as layer_moments
 from supernets.links import Operators
@@ -24,9 +24,8 @@ from supernets.module import run_operator
 from supernets.params import Array, Params
 from supernets.program_files import ProgramFiles, through
 from supernets.quantised import rounded_input, run_rounded, steps
-from supernets.slicing import filters, kernel_sizes, operator_weights
+from supernets.slicing import filters, operator_weights
 
-Choices = dict[str, Array]  # which kernel size, by the name of the operator
 WHOLE, BATCH, OWN = Kind.WHOLE, Kind.BATCH, Kind.OWN
 
 
@@ -138,21 +137,6 @@ def _pulled_back(
     return list(pullback(g))
 
 
-def any_kernel(operators: Operators, weights: Params) -> tuple[Operators, Choices]:
-    """The operators with the largest depthwise kernels, where that costs nothing, and the kernel choices instead.
-
-    One program then serves all kernel sizes of a block.
-    """
-    found, choices = [], {}
-    for op in operators:
-        if isinstance(op, Conv) and op.depthwise and kernel_costs_nothing(op.size):
-            sizes = kernel_sizes(weights, op)
-            choices[op.name] = _scalar(sizes.index(op.kernel))
-            op = replace(op, kernel=sizes[-1])
-        found.append(op)
-    return tuple(found), choices
-
-
 def run(
     weights: Params,
     x: Array,
@@ -199,12 +183,6 @@ def _before_norm(op: Conv | Sum, fields: Any, inputs: list[Array]) -> Moments:
     """Moments of what an operator normalises; the compiler joins this with the operator itself."""
     bare = replace(op, norm=False, activation="none", inputs=op.inputs[:1] if isinstance(op, Conv) else op.inputs)
     return layer_moments(run_operator(bare, fields, inputs[:1] if isinstance(op, Conv) else inputs, True))
-
-
-@cache
-def _scalar(value: int) -> Array:
-    """On the device once, not at every call."""
-    return jnp.int32(value)
 
 
 def _pad(w: Array, size: int) -> Array:

@@ -1,6 +1,6 @@
 """Which part of the supernet's weights an operator uses."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from search_spaces import Conv, Linear, Operator, Sum
@@ -66,6 +66,10 @@ def _rounded(params: Mapping[str, Any], op: Conv | Linear, kernel: Any, size: st
 
 def kernel_sizes(params: Mapping[str, Any], op: Conv) -> list[int]:
     """Sizes that an operator's depthwise filter could have, ascending."""
+    return [*smaller_sizes(params, op), params[f"{op.name}.kernel"].shape[0]]
+
+
+def smaller_sizes(names: Iterable[str], op: Conv) -> list[int]:
+    """Of these, all but the largest, by the names of weights."""
     prefix = f"{op.name}.to"
-    smaller = (int(name.removeprefix(prefix)) for name in params if name.startswith(prefix))
-    return [*sorted(smaller), params[f"{op.name}.kernel"].shape[0]]
+    return sorted(int(name.removeprefix(prefix)) for name in names if name.startswith(prefix))

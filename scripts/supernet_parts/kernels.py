@@ -88,9 +88,10 @@ def _cost(params: Any, network: Network, batch: int, dtype: Any) -> dict[str, fl
     import jax.numpy as jnp
 
     from supernets import programs
-    from supernets.links import by_operator, cut
+    from supernets.any_kernel import any_kernel
+    from supernets.links import cut
 
-    total, owned = defaultdict[str, float](float), by_operator(params)
+    total = defaultdict[str, float](float)
     x: Any = jax.ShapeDtypeStruct((batch, network.size, network.size, 3), dtype)
 
     def add(lowered: Any) -> Any:
@@ -101,8 +102,8 @@ def _cost(params: Any, network: Network, batch: int, dtype: Any) -> dict[str, fl
         return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), lowered.out_info)
 
     for i, link in enumerate(cut(network)[:-1]):
-        weights = link.weights(params, owned)
-        operators, choices = programs.any_kernel(link.operators, weights)
+        weights = link.weights(params)
+        operators, choices = any_kernel(link.operators, weights)
         about = {"operators": operators, "first": i == 0, "files": None, "mesh": None}
         y, made = add(programs.forward.lower(weights, x, choices, **about))
         sums = jax.tree.map(jnp.zeros_like, weights)

@@ -25,7 +25,7 @@ def memory_row(count: int, size: int, batch: int) -> dict[str, Any]:
     import jax
     import jax.numpy as jnp
 
-    from supernets import links, mixed, path_gates, programs
+    from supernets import mixed, path_gates, programs
     from supernets.chain import gradient
     from supernets.shared import init_shared
 
@@ -42,12 +42,11 @@ def memory_row(count: int, size: int, batch: int) -> dict[str, Any]:
 
     def at_once(m: Any) -> Any:
         """The mixture as one program that keeps every candidate's intermediate values."""
-        owned = links.by_operator(params)
-        x = programs.run(p.first.weights(params, owned), images, p.first.operators, {})
+        x = programs.run(p.first.weights(params), images, p.first.operators, {})
         for layer, share in zip(p.layers, m, strict=True):
-            outputs = [x if k is None else programs.run(k.weights(params, owned), x, k.operators, {}) for k in layer]
+            outputs = [x if k is None else programs.run(k.weights(params), x, k.operators, {}) for k in layer]
             x = sum(s * o for s, o in zip(share, outputs, strict=True))
-        logits = programs.run(p.head.weights(params, owned), x, p.head.operators, {}).reshape(batch, -1)
+        logits = programs.run(p.head.weights(params), x, p.head.operators, {}).reshape(batch, -1)
         return -(target * jax.nn.log_softmax(logits)).sum(axis=1).mean()
 
     whole = jax.jit(jax.grad(at_once)).lower([jnp.asarray(s, jnp.float32) for s in shares]).compile()

@@ -53,12 +53,11 @@ def setting():
 
 def loss_of_shares(p, params, shares, images, target):
     """The mixture as one differentiable function: what the blockwise code must agree with."""
-    owned = mixed.by_operator(params)
-    x = run(p.first.weights(params, owned), images, p.first.operators, {})
+    x = run(p.first.weights(params), images, p.first.operators, {})
     for layer, m in zip(p.layers, shares, strict=True):
-        outputs = [x if link is None else run(link.weights(params, owned), x, link.operators, {}) for link in layer]
+        outputs = [x if link is None else run(link.weights(params), x, link.operators, {}) for link in layer]
         x = sum(share * o for share, o in zip(m, outputs, strict=True))
-    logits = run(p.head.weights(params, owned), x, p.head.operators, {})
+    logits = run(p.head.weights(params), x, p.head.operators, {})
     return -(target * jax.nn.log_softmax(logits.reshape(len(images), -1))).sum(axis=1).mean()
 
 
@@ -87,7 +86,7 @@ def test_what_weighs_next_to_nothing_is_left_out(setting):
         whole = through_softmax(share, np.asarray(expected, np.float64))
         np.testing.assert_allclose(through_softmax(share, np.array(own)), whole, atol=2e-3 * np.abs(expected).max())
     left_out = p.layers[1][2]
-    names = [left_out.prefix + name for name in left_out.weights(params, mixed.by_operator(params))]
+    names = [left_out.prefix + name for name in left_out.weights(params)]
     assert names and not any(np.any(found.total[name]) for name in names)
 
 
