@@ -64,8 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     keep_programs()
     try:
         # typer hands Ctrl-C (130) and typer.Exit back as a value here, and raises neither
-        if app(arguments, standalone_mode=False, prog_name="nas") == _INTERRUPTED:
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        status = app(given, standalone_mode=False, prog_name="nas", obj=given)
+        if status == _INTERRUPTED:
             raise KeyboardInterrupt
+        if status:  # of the processes that a command ran as
+            sys.exit(status)
     except TyperException as error:
         if error.format_message():  # empty where the help was shown instead
             say(f"error: {_usage(error)}")

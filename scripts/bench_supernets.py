@@ -217,6 +217,8 @@ def main() -> None:
     parser.add_argument(
         "--at-once", type=int, default=1, help="trainings that share the GPU: only one alone tells what one takes"
     )
+    parser.add_argument("--way", choices=("exact", "fast"), help="one training of `devices`, which runs them all")
+    parser.add_argument("--hosts", help="of such a training, how its processes find each other")
     parser.add_argument("--out", help="folder of results and checkpoints; continued if it is there")
     parser.add_argument("--seconds", type=float, help="stop in time, to go on with the same command")
     parser.add_argument("--pack", help="folder of files with which another machine can go on")
@@ -229,6 +231,8 @@ def main() -> None:
         document = bench_step(options)
     else:
         document = run_part(options)
+    if options.way:
+        return
     conditions = {"device": jax.devices()[0].device_kind, "count": jax.device_count(), "jax": jax.__version__}
     conditions["xla_flags"] = os.environ["XLA_FLAGS"]
     document = {"part": options.part, "conditions": conditions, **document}

@@ -1,5 +1,6 @@
 """`nas train`: a supernet for a data set."""
 
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ from nas.console import emit_json
 
 
 def train(
+    context: typer.Context,
     space: Annotated[str, typer.Argument(help="A search space (see `nas spaces`).", metavar="SPACE")],
     out: Annotated[Path, typer.Option("--out", help="Run folder; continued if it is there already.")],
     data: Annotated[
@@ -78,6 +80,9 @@ def train(
     hosts: Annotated[
         str | None, typer.Option("--hosts", help="host:port,COUNT,INDEX of a training over several hosts, or auto.")
     ] = None,
+    processes: Annotated[
+        int, typer.Option("--processes", help="Of this host, an accelerator each, joined as hosts are.", min=1)
+    ] = 1,
     device: Annotated[str, typer.Option("--device", help="Whose latency counts (proxyless, fbnet).")] = DEFAULT_DEVICE,
     table: Annotated[Path | None, typer.Option("--table", help="Its latency table, if not the default one.")] = None,
     reference_ms: Annotated[
@@ -103,6 +108,7 @@ def train(
     from nas.files import writable_folder
     from nas.jax_setup import spare_autotuning
     from nas.lock import locked
+    from nas.processes import joined, run_joined, without_option
     from nas.spaces import parse_options
     from nas.train_run import space_for, train_run
     from search_spaces import get_space
@@ -111,6 +117,10 @@ def train(
     options = parse_options(space, option or ())
     get_space(space, **options)  # refuses an unknown name before any work
     writable_folder(out)
+    if processes > 1:
+        _refuse_processes(method, devices, hosts)
+        command = [sys.executable, "-m", "nas", *without_option(context.obj, "--processes")]
+        raise typer.Exit(run_joined(joined(command, processes)))
     if method == "qfa" or source is not None:
         if hosts:
             raise UserError("--hosts does not go with --method qfa; use --devices on one host.")
@@ -190,6 +200,15 @@ def train(
     print(document["run"])
     if differentiable:
         print(document["best"]["arch"])
+
+
+def _refuse_processes(method: str, devices: int | None, hosts: str | None) -> None:
+    from nas.errors import UserError
+
+    if devices or hosts:
+        raise UserError("--processes takes an accelerator each and joins them itself: leave out --devices and --hosts.")
+    if method in ("qfa", "proxyless", "fbnet"):
+        raise UserError(f"--processes goes with supernets, not with --method {method}; use --devices.")
 
 
 def _quantised(
