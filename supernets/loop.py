@@ -115,7 +115,7 @@ class Training:
         return self.state.average or self.state.params
 
     def _prepare(self, on_compiled: Callable[[int, int], None] | None) -> None:
-        """Compiles a small space's programs together; several hosts whose programs exchange sums as they go, in one order."""
+        """Compiles a small space's programs together; hosts whose programs exchange sums as they go, in one order."""
         space, config, place = self.setting.space, self.setting.config, self.setting.placement
         if config.method == "scratch":
             networks = [space.network(space.parse(config.arch))]
