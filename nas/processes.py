@@ -73,10 +73,16 @@ def run_joined(commands: Sequence[Sequence[str]]) -> int:
 
 def joined(command: Sequence[str], count: int) -> list[list[str]]:
     """A command line for each of several processes, with the `--hosts` that joins them."""
+    address = f"127.0.0.1:{free_port()}"
+    return [[*command, "--hosts", f"{address},{count},{i}"] for i in range(count)]
+
+
+def free_port() -> int:
+    """Of this host, that nothing listens at."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    return [[*command, "--hosts", f"127.0.0.1:{port},{count},{i}"] for i in range(count)]
+        port: int = free.getsockname()[1]
+    return port
 
 
 def without_option(arguments: Sequence[str], option: str) -> list[str]:

@@ -14,7 +14,6 @@ import json
 import multiprocessing
 import os
 import platform
-import socket
 import subprocess
 import sys
 import time
@@ -32,6 +31,7 @@ from nas.console import emit_json, print_table, progress
 from nas.files import write_json
 from nas.objective import Evaluations
 from nas.onnx_eval import accuracy, logits
+from nas.processes import free_port
 from nas.search import make_searcher
 from nas.search.asynchronous import search_asynchronously
 from nas.workers import evaluators
@@ -59,9 +59,7 @@ class OnnxAccuracy:
 @contextmanager
 def cluster(nodes: int, cpus: int) -> Iterator[str]:
     """Address of a local cluster of `nodes` nodes of `cpus` CPUs each."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     common = [f"--num-cpus={cpus}", "--object-store-memory=268435456", "--disable-usage-stats"]
     head = ["--head", "--node-ip-address=127.0.0.1", f"--port={port}", "--include-dashboard=false"]
     address = f"127.0.0.1:{port}"

@@ -4,7 +4,7 @@ from functools import partial
 from typing import Any
 
 import jax
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding
 
 from supernets import apart
 from supernets.errors import TrainingError
@@ -33,6 +33,7 @@ class Groups:
         self.count = count
         self.mesh = place.mesh if count > 1 else None
         self.parts = count // place.count if count > 1 else 1
+        self._divided = place.divided if count > 1 else None
 
     def zeros(self, params: Params) -> Params:
         """Where gradients are summed up."""
@@ -46,8 +47,7 @@ class Groups:
         """A tree of arrays over the images, a tree for each part."""
         if self.parts == 1:
             return [tree]
-        divided = None if self.mesh is None else NamedSharding(self.mesh, PartitionSpec(apart.AXIS))
-        return [_part(tree, i, self.parts, divided) for i in range(self.parts)]
+        return [_part(tree, i, self.parts, self._divided) for i in range(self.parts)]
 
 
 @partial(jax.jit, static_argnames=("i", "parts", "divided"))

@@ -46,7 +46,7 @@ def _kernel(params: Mapping[str, Any], op: Conv | Linear) -> Any:
 
 def filters(params: Mapping[str, Any], op: Conv) -> dict[int, Any]:
     """Every depthwise filter `[k, k, c]` that the operator could have, by size."""
-    matrices = {k: params[f"{op.name}.to{k}"] for k in kernel_sizes(params, op)[:-1]}
+    matrices = {k: params[f"{op.name}.to{k}"] for k in smaller_sizes(params, op)}
     found = smaller_filters(params[f"{op.name}.kernel"][..., : op.out_channels], matrices)
     return {k: _rounded(params, op, w, str(k)) for k, w in found.items()}
 
