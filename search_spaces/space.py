@@ -50,6 +50,7 @@ class Space(ABC):
     options: dict[str, object]  # get_space(reference, **options) makes this space again
     source: str = ""  # file.py:function of a space of the user's own
     blockwise: bool = True  # whether the operators of a block are decided by its own genes and the global ones
+    free_widths: bool = False  # whether blocks have so many pairs of widths that one program shall serve them all
 
     @property
     def reference(self) -> str:

@@ -125,6 +125,7 @@ class SpaceEvoSpace(Space):
     """One space of the hyperspace; see `spaceevo`."""
 
     blockwise = False  # the width of a stage decides the shape of the next one's first block
+    free_widths = True
 
     def __init__(
         self,

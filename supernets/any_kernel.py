@@ -25,8 +25,12 @@ def any_kernel(operators: Operators, weights: Params) -> tuple[Operators, Choice
         weights[f"{op.name}.kernel"].shape[0] if isinstance(op, Conv) and op.depthwise else 0 for op in operators
     )
     found, chosen = _with_largest_kernels(operators, largest, tuple(weights))
-    where = _where(weights) if chosen else None
-    return found, {name: _scalar(value, where) for name, value in chosen}
+    return found, {name: scalar(value, weights) for name, value in chosen}
+
+
+def scalar(value: int, weights: Params) -> Array:
+    """An integer for a program, on all devices that weights are on."""
+    return _scalar(value, _where(weights))
 
 
 @lru_cache(maxsize=4096)

@@ -57,7 +57,7 @@ class Calibrator:
         batches = [images[i : i + size] for i in range(0, len(images) - size + 1, size)]
         if self._graph is None:
             network = self._space.network(arch)
-            found = [moments(self._params, network, batch) for batch in batches]
+            found = [moments(self._params, network, batch, self._space.free_widths) for batch in batches]
         else:
             found = [self._run(self._params, batch, genes) for batch in batches]
         return jax.tree.map(lambda *parts: sum(parts) / len(parts), *found)

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 
 from search_spaces import Network
 from supernets import programs
-from supernets.any_kernel import any_kernel
+from supernets.frames import fitted
 from supernets.layers import Moments
 from supernets.links import cut
 from supernets.losses import Loss, cross_entropy
@@ -40,6 +40,7 @@ def gradient(
     loss: Loss = cross_entropy,
     files: ProgramFiles | None = None,
     mesh: Mesh | None = None,
+    masked: bool = False,
 ) -> Gradient:
     """Adds the gradient of a subnet's loss to a sum of gradients.
 
@@ -56,20 +57,21 @@ def gradient(
         loss: Of logits and target.
         files: Where programs are kept, on one device.
         mesh: Devices that each normalise their own images (`supernets.apart`); sum and loss are then one of each.
+        masked: Whether one program serves all widths (`supernets.frames`).
     """
     *links, head = cut(network)
     x, passed = images, []
     for i, link in enumerate(links):
         weights = link.weights(params)
-        operators, choices = any_kernel(link.operators, weights)
+        operators, choices = fitted(link, weights, masked=masked)
         about = {"operators": operators, "first": i == 0, "files": files, "mesh": mesh}
         y, made = programs.forward(weights, x, choices, **about)
         passed.append((link, about, (weights, x, choices, made)))
         x = y
     found = dict(total)
-    sums, g, value, logits = programs.head(
-        head.weights(total), head.weights(params), x, target, dropout, head.operators, loss, mesh
-    )
+    weights = head.weights(params)
+    operators, _ = fitted(head, weights, masked=masked, last=True)
+    sums, g, value, logits = programs.head(head.weights(total), weights, x, target, dropout, operators, loss, mesh)
     found.update(sums)
     while passed:  # what a link kept goes with it
         link, about, kept = passed.pop()
@@ -84,12 +86,13 @@ def forward(
     images: Array,
     given: dict[str, Moments] | None = None,
     mesh: Mesh | None = None,
+    masked: bool = False,
 ) -> Array:
     """Logits `[n, classes]` of a subnet in single precision, normalised by the batch or by the moments given.
 
-    `mesh` is as of `gradient`.
+    `mesh` and `masked` are as of `gradient`; moments given have the widths of the programs.
     """
-    (x,) = deque(outputs(params, network, images, given, mesh), maxlen=1)
+    (x,) = deque(outputs(params, network, images, given, mesh, masked), maxlen=1)
     return x.reshape(len(images), -1).astype(jnp.float32)
 
 
@@ -99,12 +102,14 @@ def outputs(
     images: Array,
     given: dict[str, Moments] | None = None,
     mesh: Mesh | None = None,
+    masked: bool = False,
 ) -> Iterator[Array]:
     """Yields what every link of a subnet makes, in order; what is not asked for is not computed."""
     x = images
-    for link in cut(network):
+    links = cut(network)
+    for link in links:
         weights = link.weights(params)
-        operators, choices = any_kernel(link.operators, weights)
+        operators, choices = fitted(link, weights, masked=masked, last=link is links[-1])
         own = None
         if given is not None:
             names = (op.name for op in link.operators)
@@ -113,12 +118,16 @@ def outputs(
         yield x
 
 
-def moments(params: Params, network: Network, images: Array) -> dict[str, Moments]:
-    """Moments of every batch norm of a subnet over a batch, by operator name."""
+def moments(params: Params, network: Network, images: Array, masked: bool = False) -> dict[str, Moments]:
+    """Moments of every batch norm of a subnet over a batch, by operator name.
+
+    `masked` is as of `gradient`: the subnet's own channels are then the leading ones.
+    """
     x, found = images, {}
-    for link in cut(network):
+    links = cut(network)
+    for link in links:
         weights = link.weights(params)
-        operators, choices = any_kernel(link.operators, weights)
+        operators, choices = fitted(link, weights, masked=masked, last=link is links[-1])
         x, stats = programs.measure(weights, x, choices, operators)
         found.update({link.prefix + name: value for name, value in stats.items()})
     return found

@@ -26,13 +26,12 @@ from supernets.interrupt import interruptible
 from supernets.logs import EventFile, forget_after, record
 from supernets.params import Array, Params
 from supernets.placement import Placement
-from supernets.prepare import prepare, uniform_networks
+from supernets.prepare import few_sizes, prepare, uniform_networks
 from supernets.program_files import ProgramFiles
 from supernets.reports import OnStep, StepReport
 from supernets.rules import Batch, Draw
 from supernets.update import TrainState, Update, copy
 
-_MOST = 4  # resolutions; more would keep a person waiting for the first step
 _AHEAD = 1  # steps whose loss is read only when the next one is under way, so that the device never waits for the host
 
 
@@ -56,6 +55,11 @@ class Setting(NamedTuple):
     def steps(self) -> int:
         """Steps in all."""
         return self.config.epochs * self.per_epoch
+
+    @property
+    def masked(self) -> bool:
+        """Whether one program serves all widths of a block."""
+        return self.space.free_widths and self.config.method != "scratch"
 
 
 class Training:
@@ -116,23 +120,25 @@ class Training:
 
     def _prepare(self, on_compiled: Callable[[int, int], None] | None) -> None:
         """Compiles a small space's programs together; hosts whose programs exchange sums as they go, in one order."""
-        space, config, place = self.setting.space, self.setting.config, self.setting.placement
+        setting, space = self.setting, self.setting.space
+        config, place = setting.config, setting.placement
         if config.method == "scratch":
             networks = [space.network(space.parse(config.arch))]
-        elif isinstance(space, ChoiceSpace) or isinstance(space, MBConvSpace) and len(space.spec.resolutions) <= _MOST:
+        elif isinstance(space, ChoiceSpace) or few_sizes(space) and (setting.masked or isinstance(space, MBConvSpace)):
             networks = uniform_networks(space)
         else:
             return
-        if place.hosts == 1 or self.setting.groups.mesh:
+        if place.hosts == 1 or setting.groups.mesh:
             prepare(
                 networks,
                 self.state.params,
-                config.batch_size // self.setting.groups.parts,
+                config.batch_size // setting.groups.parts,
                 on_compiled,
                 place=place,
-                groups=self.setting.groups,
-                dtype=self.setting.recipe.dtype,
-                files=self.setting.files,
+                groups=setting.groups,
+                dtype=setting.recipe.dtype,
+                files=setting.files,
+                masked=setting.masked,
             )
 
     def _start_step(self) -> None:
@@ -158,7 +164,7 @@ class Training:
         for part, its_labels in groups.of((batch, labels)):
             given = part._replace(teacher=self._teach(part, networks))
             summed = rules.summed_gradient(
-                self.state.params, total, networks, given, setting.config, setting.files, groups.mesh
+                self.state.params, total, networks, given, setting.config, setting.files, groups.mesh, setting.masked
             )
             total = summed.total
             seen.append(figures(summed.loss, summed.logits, its_labels, sharding=setting.placement.whole))

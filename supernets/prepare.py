@@ -11,9 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from search_spaces import ChoiceSpace, MBConvSpace, Network
+from search_spaces import ChoiceSpace, Network, Space
 from supernets import programs
-from supernets.any_kernel import Choices, any_kernel
+from supernets.any_kernel import Choices
+from supernets.frames import fitted
 from supernets.groups import Groups
 from supernets.links import Link, Operators, cut
 from supernets.losses import cross_entropy
@@ -22,6 +23,8 @@ from supernets.placement import Placement
 from supernets.program_files import ProgramFiles
 from supernets.update import zeros_like
 
+_MOST = 4  # resolutions; more would keep a person waiting for the first step
+_SAMPLED = 64  # random networks of every resolution
 AT_ONCE = 16  # each thread keeps what a link keeps: a gigabyte at batch 1024 and 32 px
 
 
@@ -35,6 +38,7 @@ def prepare(
     groups: Groups | None = None,
     dtype: jnp.dtype | type = jnp.float32,
     files: ProgramFiles | None = None,
+    masked: bool = False,
 ) -> None:
     """Compiles every link of some networks, several at once.
 
@@ -47,6 +51,7 @@ def prepare(
         groups: What is normalised together; by default all images.
         dtype: Of the images.
         files: Where programs are kept, on one device.
+        masked: Whether one program serves all widths.
     """
     placed = place.batch if place else lambda batch: batch
     mesh, zeros = (groups.mesh, groups.zeros) if groups else (None, zeros_like)
@@ -66,11 +71,11 @@ def prepare(
         total = link.weights(zeros(params))
         call(programs.backward, total, weights, x, choices, made, y, **about)
 
-    def compile_head(link: Link, shape: tuple[int, ...], classes: int) -> None:
+    def compile_head(link: Link, operators: Operators, shape: tuple[int, ...], classes: int) -> None:
         total, weights = (link.weights(tree) for tree in (zeros(params), params))
         target = placed(jnp.full((batch_size, classes), 1 / classes, jnp.float32))
-        dropout = placed(jnp.ones((batch_size, link.operators[-1].in_channels)))  # type: ignore[attr-defined]
-        arguments = total, weights, value(shape), target, dropout, link.operators, cross_entropy, mesh
+        dropout = placed(jnp.ones((batch_size, operators[-1].in_channels)))  # type: ignore[attr-defined]
+        arguments = total, weights, value(shape), target, dropout, operators, cross_entropy, mesh
         call(programs.head, *arguments)
 
     for network in networks:
@@ -78,12 +83,13 @@ def prepare(
         shape = network.shapes[0]
         for i, link in enumerate(links):
             weights = link.weights(params)
-            operators, choices = any_kernel(link.operators, weights)
+            operators, choices = fitted(link, weights, masked=masked)
             sizes = tuple((name, array.shape) for name, array in weights.items())
             task = partial(compile_link, link, operators, choices, shape, i == 0)
             tasks.setdefault((operators, shape, sizes, i == 0), task)
-            shape = link.operators[-1].out_shape
-        tasks.setdefault((head.operators, shape), partial(compile_head, head, shape, network.num_classes))
+            shape = operators[-1].out_shape
+        operators, _ = fitted(head, head.weights(params), masked=masked, last=True)
+        tasks.setdefault((operators, shape), partial(compile_head, head, operators, shape, network.num_classes))
     at_once(list(tasks.values()), on_link)
 
 
@@ -126,19 +132,36 @@ def at_once(
                 on_done(done, len(tasks))
 
 
-def uniform_networks(space: MBConvSpace | ChoiceSpace) -> list[Network]:
-    """The networks with one choice throughout, as deep as can be, largest first: every network's links are theirs."""
+def few_sizes(space: Space) -> bool:
+    """Whether images have so few sizes that all programs may be compiled before the first step."""
+    return _sizes(space) <= _MOST
+
+
+def _sizes(space: Space) -> int:
+    return int(space.cardinality[space.index["resolution"]]) if "resolution" in space.index else 1
+
+
+def uniform_networks(space: Space) -> list[Network]:
+    """The networks with one choice throughout, as deep as can be, largest first: every network's links are theirs.
+
+    Where widths are free, a block's program also depends on whether it changes them: random networks follow.
+    """
     if isinstance(space, ChoiceSpace):
         most = int(space.cardinality.max())
         return [space.network(np.minimum(j, space.cardinality - 1)) for j in reversed(range(most))]
     rows = []
     choices = max(space.cardinality[space.index[name]] for name in space.index if name.endswith((".kernel", ".expand")))
-    for resolution in range(len(space.spec.resolutions)):
+    column = space.index.get("resolution")
+    for resolution in range(_sizes(space)):
         for kernel, expand in reversed(list(np.ndindex(choices, choices))):
             x = space.cardinality - 1
             for name, column in space.index.items():
                 if name.endswith((".kernel", ".expand")):
                     x[column] = min(kernel if name.endswith(".kernel") else expand, x[column])
-            x[space.index["resolution"]] = resolution
+            if column is not None:
+                x[column] = resolution
             rows.append(x)
-    return [space.network(x) for x in np.unique(np.array(rows), axis=0)[::-1]]
+    found = [space.network(x) for x in np.unique(np.array(rows), axis=0)[::-1]]
+    if space.free_widths:
+        found += map(space.network, space.sample(np.random.default_rng(0), _SAMPLED * _sizes(space)))
+    return found

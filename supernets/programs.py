@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 from search_spaces import Conv, Linear, Sum
 from supernets.any_kernel import Choices
 from supernets.apart import Kind, on_each
+from supernets.frames import absent_held, summands_fitted
 from supernets.layers import COSTLY, Moments
 from supernets.layers import moments as layer_moments
 from supernets.links import Operators
@@ -45,8 +46,8 @@ def forward(
     Args:
         weights: Of the link.
         x: What it reads `[n, h, w, c]`.
-        choices: See `any_kernel`.
-        operators: Of the link.
+        choices: See `supernets.frames.fitted`.
+        operators: Of the link, as that has them.
         first: Whether it reads the images, whose gradient nobody asks for.
         files: Where programs are kept.
         mesh: Devices that each normalise their own images, see `supernets.groups`.
@@ -152,7 +153,7 @@ def run(
         weights: The link's part of the supernet's, full width.
         x: What it reads.
         operators: The link's.
-        choices: See `any_kernel`.
+        choices: See `supernets.frames.fitted`.
         dropout: Mask before a classifier at its end.
         stats: Where to put the moments of its batch norms.
         given: Moments to normalise by, in the place of the batch's.
@@ -160,7 +161,7 @@ def run(
     values = [x]
     for op in operators:
         rounding = steps(weights, op)
-        inputs = rounded_input(rounding, op, [values[i] for i in op.inputs])
+        inputs = summands_fitted(op, rounded_input(rounding, op, [values[i] for i in op.inputs]))
         fields = None
         if own := operator_weights(weights, op):
             if op.name in choices and isinstance(op, Conv):
@@ -175,7 +176,7 @@ def run(
             inputs = [inputs[0].reshape(dropout.shape) * dropout.astype(x.dtype)]
         if stats is not None and isinstance(op, Conv | Sum) and op.norm:
             stats[op.name] = _before_norm(op, fields, inputs)
-        values.append(run_rounded(op, fields, inputs, given is None, rounding))
+        values.append(absent_held(op, run_rounded(op, fields, inputs, given is None, rounding), choices))
     return values[-1]
 
 

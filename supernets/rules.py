@@ -61,6 +61,7 @@ def summed_gradient(
     config: TrainConfig,
     files: ProgramFiles | None = None,
     mesh: Mesh | None = None,
+    masked: bool = False,
 ) -> Summed:
     """The sum, not the mean, of the gradients of a step's networks (OFA; BigNAS).
 
@@ -72,6 +73,7 @@ def summed_gradient(
         config: How teachers are listened to.
         files: Where programs are kept, on one device.
         mesh: As of `supernets.chain.gradient`.
+        masked: Likewise.
     """
     total, all_kept, first = zeros, jnp.ones_like(batch.dropout), None
     taught: Array | None = None
@@ -87,7 +89,7 @@ def summed_gradient(
         dropout, features = batch.dropout if drawn.dropout else all_kept, _features(drawn.network)
         if features < dropout.shape[1]:  # in some spaces a narrow network has fewer
             dropout = dropout[:, :features]
-        found = gradient(params, total, drawn.network, batch.images, target, dropout, loss, files, mesh)
+        found = gradient(params, total, drawn.network, batch.images, target, dropout, loss, files, mesh, masked)
         total, first = found.total, first or found
     assert first is not None
     return Summed(total, first.loss, first.logits)
