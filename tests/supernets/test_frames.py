@@ -116,7 +116,7 @@ def test_widths_share_their_programs():
 @pytest.mark.slow
 def test_a_block_that_keeps_its_width_adds_what_it_reads():
     """The first block of a stage of stride 1 has no convolution beside it then, and reads and makes other widths."""
-    space, rng = space_of("111111"), np.random.default_rng(0)
+    space, rng = space_of("111111", windows="003000"), np.random.default_rng(0)
     widths = {s: space.genes[space.index[f"stage{s}.width"]].choices for s in (3, 4)}
     (equal, *_) = [c for c in widths[3] if c in widths[4]]
     x = np.zeros_like(space.cardinality)
