@@ -58,7 +58,7 @@ def run_joined(commands: Sequence[Sequence[str]]) -> int:
                     stdout=subprocess.DEVNULL if i else None,
                     stderr=words[i - 1] if i else None,
                     start_new_session=True,  # a terminal's Ctrl-C would reach them twice
-                    preexec_fn=_end_with_parent,  # noqa: PLW1509 - no threads are here yet
+                    preexec_fn=end_with_parent,  # noqa: PLW1509 - no threads are here yet
                 )
                 children.append(child)
             failed = _first_failed(children, told)
@@ -97,15 +97,20 @@ def without_option(arguments: Sequence[str], option: str) -> list[str]:
 
 def _visible(count: int) -> list[str]:
     """The NVIDIA GPU of each process; empty on a host without."""
+    found = gpus()
+    if found and len(found) < count:
+        raise UserError(f"--processes (={count}) must not exceed the {len(found)} GPUs of this host.")
+    return found
+
+
+def gpus() -> list[str]:
+    """Names of this host's NVIDIA GPUs that this process may use, as CUDA_VISIBLE_DEVICES takes them."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     there = sorted(_NVIDIA.iterdir()) if _NVIDIA.is_dir() else []
-    gpus = [gpu for gpu in named.split(",") if gpu] if named is not None else [str(i) for i in range(len(there))]
-    if gpus and len(gpus) < count:
-        raise UserError(f"--processes (={count}) must not exceed the {len(gpus)} GPUs of this host.")
-    return gpus
+    return [gpu for gpu in named.split(",") if gpu] if named is not None else [str(i) for i in range(len(there))]
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """A killed parent leaves nothing behind that holds the run; Linux only."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_SIGNAL_AT_PARENTS_DEATH, signal.SIGTERM)

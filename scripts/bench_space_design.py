@@ -1,19 +1,25 @@
 """Does the Q-T score rank spaces as supernets trained on them do, and are designed spaces better than hand-made ones?
 
-    scripts/bench_space_design.py score DESIGNED --data cifar10/ --out bench/ --spaces 50 --epochs 10
-    scripts/bench_space_design.py front DESIGNED --data cifar10/ --out bench/ --epochs 60
+    scripts/bench_space_design.py score DESIGNED --data cifar10/ --out bench/ --spaces 50 --epochs 2
+    scripts/bench_space_design.py train DESIGNED --data cifar10/ --out bench/ --epochs 60 --with "--batch-size 1024"
+    scripts/bench_space_design.py choose DESIGNED --out bench/ --tables bench/tables
+    scripts/bench_space_design.py measure DESIGNED --data cifar10/ --out bench/
 
-DESIGNED is a folder of `nas design-space`. Every step is a command of `nas` in a folder of its own under --out,
-and what is finished is not done again, so that a killed benchmark continues.
+DESIGNED is a folder of `nas design-space`. What is finished is not done again, so that a killed benchmark continues;
+--share 0/4 does a quarter of a part, for several GPUs.
 
 score: Spearman between the score of random spaces of the hyperspace and the hypervolume of the front that a short real
-training reaches (asked: at least 0.6). front: the designed space and hand-made ones, quantised for all, searched
-and measured at INT8 (asked: 1.5x faster at equal accuracy, or 2 points more accurate at equal latency).
-Not run in full yet: it wants a GPU.
+training of each reaches (scripts/space_score.py; asked: at least 0.6).
+train, choose: the designed space and hand-made ones, quantised for all, with every seed, and networks out of each by
+the INT8 latency tables TABLES/SPACE.parquet (of `nas profile`; the designed space has its own). Best where a GPU is.
+measure: the files that were chosen, on the device that they are for (asked: 1.5x faster at equal accuracy, or 2 points
+more accurate at equal latency); the last result is kept in benchmarks/.
 """
 
 import argparse
 import json
+import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +27,76 @@ from typing import Any
 
 import numpy as np
 
-HAND_MADE = ("ofa_mbv3", "proxyless", "ofa_resnet50")
+RESULTS = Path(__file__).resolve().parents[1] / "benchmarks"
+DESIGNED, HAND_MADE = "designed", ("ofa_mbv3", "proxyless", "ofa_resnet50")
+ASKED = {"times_faster": 1.5, "points_better": 2.0}
+
+
+def share_of(items: list[Any], share: str) -> list[Any]:
+    """What this process does of them."""
+    own, shares = map(int, share.split("/"))
+    return items[own::shares]
+
+
+def score_part(options: argparse.Namespace) -> dict[str, Any]:
+    """Random spaces: Q-T score against the hypervolume of a real supernet's front, to the largest limit."""
+    from dataclasses import asdict
+
+    from scipy.stats import spearmanr
+    from space_score import Short, reached
+
+    from latency_tables import LatencyTable
+    from nas.design.evolution import random_design
+    from nas.design.run import opened
+    from nas.files import write_json
+    from nas.jax_setup import MANY_PROGRAMS, keep_programs
+    from supernets.data import load_dataset
+
+    os.environ.setdefault("XLA_FLAGS", MANY_PROGRAMS)
+    keep_programs()
+    hyper, score, limits = opened(options.designed, options.table)
+    table, data = LatencyTable.read(own_table(options)), load_dataset(options.data)
+    how = Short(options.epochs, options.batch, seed=options.seed)
+    rng = np.random.default_rng([options.seed, 50])
+    designs = [random_design(hyper, rng) for _ in range(options.spaces)]
+    files = [options.out / "score" / f"{''.join(map(str, design))}.json" for design in designs]
+    for design, path in share_of([*zip(designs, files, strict=True)], options.share):
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, reached(hyper, design, data, table, max(limits), how) | {"score": score(design)})
+        print(path, file=sys.stderr)
+    rows = [json.loads(path.read_text()) for path in files if path.is_file()]
+    document: dict[str, Any] = {"asked": 0.6, "limits_ms": limits, "training": asdict(how), "spaces": rows}
+    if len(rows) == len(designs):
+        document["spearman"] = float(spearmanr([r["score"] for r in rows], [r["hypervolume"] for r in rows]).statistic)
+        keep("score", document, options)
+    return document
+
+
+def own_table(options: argparse.Namespace) -> Path:
+    """The INT8 table of the hyperspace."""
+    device = json.loads((options.designed / "design.json").read_text())["device"]
+    path: Path = options.table or options.designed / "tables" / f"{device}.parquet"
+    return path
+
+
+def runs(options: argparse.Namespace) -> list[tuple[str, int]]:
+    """Every space and seed."""
+    return [(name, seed) for name in (DESIGNED, *HAND_MADE) for seed in range(options.seeds)]
+
+
+def train_part(options: argparse.Namespace) -> dict[str, Any]:
+    """A supernet of every space and seed, then quantised for all."""
+    done = []
+    for name, seed in share_of(runs(options), options.share):
+        plain, quantised = (options.out / f"{name}-{seed}" / kind for kind in ("fp32", "int8"))
+        space = str(options.designed) if name == DESIGNED else name
+        extra = [*shlex.split(options.extra), "--epochs", options.epochs, "--seed", seed]
+        nas("train", space, "--data", options.data, "--out", plain, *extra)
+        reference = json.loads((plain / "config.json").read_text())["space"]["name"]
+        nas("train", reference, "--method", "qfa", "--from", plain, "--out", quantised)
+        done.append(str(quantised))
+    return {"runs": done}
 
 
 def nas(*arguments: object) -> None:
@@ -29,80 +104,69 @@ def nas(*arguments: object) -> None:
     subprocess.run([sys.executable, "-m", "nas", *map(str, arguments)], check=True, stdout=sys.stderr)
 
 
-def trained_front(space: str, folder: Path, options: argparse.Namespace, *given: str) -> list[dict[str, Any]]:
-    """The measured front at INT8 of a space: trained, quantised for all, profiled and searched."""
-    plain, quantised = folder / "fp32", folder / "int8"
-    front = quantised / "search" / f"front-{options.device}.json"
-    if not front.is_file():
-        seed = ("--seed", options.seed)
-        nas("train", space, "--data", options.data, "--out", plain, "--epochs", options.epochs, *seed, *given)
-        reference = json.loads((plain / "config.json").read_text())["space"]["name"]
-        nas("train", reference, "--method", "qfa", "--from", plain, "--out", quantised)
-        nas("profile", quantised, "--device", options.device, *seed)
-        nas("search", quantised, "--device", options.device, "--evaluations", options.evaluations, *seed)
-    found: list[dict[str, Any]] = json.loads(front.read_text())["front"]
-    return found
+def choose_part(options: argparse.Namespace) -> dict[str, Any]:
+    """Networks of every quantised supernet, as files."""
+    from space_fronts import RECORD, Choosing, choose
+
+    from latency_tables import LatencyTable
+    from nas.jax_setup import keep_programs
+    from nas.runs import Run
+
+    keep_programs()
+    done = []
+    for name, seed in share_of(runs(options), options.share):
+        folder = options.out / "fronts" / f"{name}-{seed}"
+        path = own_table(options) if name == DESIGNED else options.tables / f"{name}.parquet"
+        if not (folder / RECORD).is_file():
+            run = Run.open(options.out / f"{name}-{seed}" / "int8")
+            choose(run, LatencyTable.read(path), folder, Choosing(options.evaluations, seed))
+        done.append(str(folder))
+    return {"fronts": done}
 
 
-def points(front: list[dict[str, Any]]) -> np.ndarray:
-    """Error (percent) and measured latency (ms) of a front's networks, `[n, 2]`."""
-    return np.array([(100 - entry["accuracy"], entry["latency_ms"]["median"]) for entry in front], dtype=np.float64)
+def measure_part(options: argparse.Namespace) -> dict[str, Any]:
+    """The files of all fronts on the device, and the designed space against the others."""
+    from space_fronts import RECORD, compared, measured
+
+    folders = sorted(path.parent for path in (options.out / "fronts").glob(f"*/{RECORD}"))
+    document = measured(folders, options.data, options.device, options.seconds)
+    document |= {"asked": ASKED, "against": compared(document["fronts"], DESIGNED)}
+    keep(document["data"], document, options)
+    return document
 
 
-def score_part(options: argparse.Namespace) -> dict[str, Any]:
-    """Random spaces: Q-T score against the hypervolume of a real supernet's front, to the largest limit."""
-    from scipy.stats import spearmanr
-
-    from nas.design.evolution import random_design
-    from nas.design.run import opened
-    from nas.files import write_json
-    from nas.pareto import hypervolume
-
-    hyper, score, limits = opened(options.designed, options.table)
-    rng = np.random.default_rng([options.seed, 50])
-    rows = []
-    for _ in range(options.spaces):
-        design = random_design(hyper, rng)
-        space = hyper.space(design)
-        folder = options.out / "score" / "".join(map(str, design))
-        write_json(folder / "space.json", {"name": space.name, "options": space.options})
-        found = points(trained_front(str(folder), folder, options))
-        volume = hypervolume(found, np.array([100.0, max(limits)]))
-        rows.append({"design": list(design), "score": score(design), "hypervolume": float(volume)})
-        print(json.dumps(rows[-1]), file=sys.stderr)
-    correlation = spearmanr([r["score"] for r in rows], [r["hypervolume"] for r in rows]).statistic
-    return {"spaces": rows, "spearman": float(correlation), "asked": 0.6, "epochs": options.epochs}
+def keep(name: str, document: dict[str, Any], options: argparse.Namespace) -> None:
+    """Writes the result down, of a run in full."""
+    if not options.quick:
+        (RESULTS / f"space-design-{name}.json").write_text(json.dumps(document, indent=1) + "\n")
 
 
-def front_part(options: argparse.Namespace) -> dict[str, Any]:
-    """The designed space against hand-made ones: for each network of theirs, the best of ours that is as good."""
-    fronts = {"designed": points(trained_front(str(options.designed), options.out / "front" / "designed", options))}
-    for name in HAND_MADE:
-        fronts[name] = points(trained_front(name, options.out / "front" / name, options))
-    ours, against = fronts["designed"], {}
-    for name in HAND_MADE:
-        faster = [ms / ours[ours[:, 0] <= error, 1].min() for error, ms in fronts[name] if (ours[:, 0] <= error).any()]
-        better = [error - ours[ours[:, 1] <= ms, 0].min() for error, ms in fronts[name] if (ours[:, 1] <= ms).any()]
-        against[name] = {"times_faster": max(faster, default=None), "points_better": max(better, default=None)}
-    return {"fronts": {k: v.tolist() for k, v in fronts.items()}, "against": against, "asked": [1.5, 2.0]}
+PARTS = {"score": score_part, "train": train_part, "choose": choose_part, "measure": measure_part}
 
 
 def main() -> None:
     """Runs a part and prints its JSON document."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("score", "front"))
+    parser.add_argument("part", choices=PARTS)
     parser.add_argument("designed", type=Path)
-    parser.add_argument("--data", required=True)
+    parser.add_argument("--data", help="As for `nas train`; all parts but choose want it.")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--table", type=Path, help="INT8 table of the hyperspace; by default the one in DESIGNED.")
+    parser.add_argument("--tables", type=Path, help="Folder of the other spaces' INT8 tables.")
     parser.add_argument("--device", default="local-cpu-1t-int8")
     parser.add_argument("--spaces", type=int, default=50)
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--evaluations", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int, default=60, help="Of every supernet; score wants few, 2 say.")
+    parser.add_argument("--batch", type=int, default=512, help="Of the short trainings.")
+    parser.add_argument("--with", dest="extra", default="", help="More options for nas train, as one word.")
+    parser.add_argument("--evaluations", type=int, default=200, help="Of the search in each supernet.")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--share", default="0/1", help="Which part of the work to do, I/N.")
+    parser.add_argument("--seconds", type=float, default=120.0, help="For the measurement.")
+    parser.add_argument("--seed", type=int, default=0, help="Of the score.")
+    parser.add_argument("--quick", action="store_true", help="Keeps no result in benchmarks/.")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    document = {"score": score_part, "front": front_part}[options.part](options)
+    document = PARTS[options.part](options)
     text = json.dumps(document, indent=1)
     (options.out / f"{options.part}.json").write_text(text + "\n")
     print(text)

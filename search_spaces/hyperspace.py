@@ -11,7 +11,7 @@ from search_spaces.builder import NetworkBuilder
 from search_spaces.network import Network
 from search_spaces.operators import Operator
 from search_spaces.space import Gene, Space
-from search_spaces.spaceevo import BLOCKS, OUTER, RESOLUTIONS, STAGES, BlockType, SpaceEvoSpace, scaled, spaceevo
+from search_spaces.spaceevo import BLOCKS, OUTER, RESOLUTIONS, STAGES, BlockType, SpaceEvoSpace, head, scaled, spaceevo
 
 Design = tuple[int, ...]  # a space: the block type of every stage, then the window of every stage
 
@@ -64,6 +64,12 @@ class Hyperspace:
         n = len(STAGES)
         blocks, windows = ("".join(map(str, part)) for part in (design[:n], design[n:]))
         return spaceevo(blocks=blocks, windows=windows, **self.options)  # type: ignore[arg-type]
+
+    def widest(self, design: Design) -> SpaceEvoSpace:
+        """Its spaces of these block types as one, with every width; a superset of each, not one of them."""
+        kinds = [BLOCKS[k] for k in design[: len(STAGES)]]
+        options = self.space(design).options
+        return SpaceEvoSpace(kinds, self.widths[1:], self.widths[0], head(self.width), options)
 
     def window_widths(self, design: Design, stage: int) -> tuple[int, ...]:
         """Channel counts of a stage, from 1, in one of its spaces."""

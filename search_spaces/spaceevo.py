@@ -242,8 +242,12 @@ def spaceevo(
     }
     chosen = [BLOCKS[int(digit)] for digit in blocks]
     widths = [scaled(stage.widths(int(digit)), width) for stage, digit in zip(STAGES, windows, strict=True)]
-    final, features = (scaled((channels,), width)[0] for channels in (_FINAL, _FEATURES))
-    return SpaceEvoSpace(chosen, widths, scaled(OUTER, width), (final, features), options)
+    return SpaceEvoSpace(chosen, widths, scaled(OUTER, width), head(width), options)
+
+
+def head(width: float) -> tuple[int, int]:
+    """Channels of the two convolutions before the classifier."""
+    return scaled((_FINAL,), width)[0], scaled((_FEATURES,), width)[0]
 
 
 def scaled(channels: Sequence[int], width: float) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ step trains its largest, its smallest and random networks, first in single preci
 rounding. How well a network of it then imitates the teacher stands for what it adds to accuracy.
 """
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
@@ -129,6 +130,17 @@ def distil(
     networks = [superset, *(space.network(x) for x in _kernels_in_turn(space))]
     params = init_networks(networks, config.seed)
     curve: list[float] = []
+    pending: deque[Array] = deque()  # losses that the device may still be at
+
+    def settle(ahead: int) -> None:
+        while len(pending) > ahead:
+            curve.append(float(pending.popleft()))
+            if not np.isfinite(curve[-1]):
+                where = f"{space.name}: the loss is {curve[-1]} at step {len(curve) - 1}"
+                raise TrainingError(f"{where}; lower the learning rate.")
+            if on_step:
+                on_step(len(curve), curve[-1])
+
     start = 0
     for steps, share in ((config.steps, 1.0), (config.int8_steps, 0.1)):
         if not steps:
@@ -146,12 +158,10 @@ def distil(
             for network in _drawn(space, config, step):
                 total, value = masked.gradient(state.params, total, superset, network, x, target, loss)
                 if network is superset:
-                    curve.append(float(value))
-            if not np.isfinite(curve[-1]):
-                raise TrainingError(f"{space.name}: the loss is {curve[-1]} at step {step}; lower the learning rate.")
+                    pending.append(value)
             state = update.run(state, total, 1.0)
-            if on_step:
-                on_step(step + 1, curve[-1])
+            settle(ahead=1)  # the next step is handed over before this one is waited for
+        settle(ahead=0)
         params, start = state.params, start + steps
     archs = judged_archs(space, config.rows, config.seed)
     x, target = batch(start)

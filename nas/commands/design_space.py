@@ -1,5 +1,6 @@
 """`nas design-space`: a search space made for a device."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,6 +35,9 @@ def design_space(
     batch_size: Annotated[int, typer.Option("--batch-size", min=2)] = 64,
     lr: Annotated[float, typer.Option("--lr", help="Peak learning rate of distillation.")] = 0.05,
     loss: Annotated[str, typer.Option("--loss", help="nsr, nsr_student or mse.")] = "nsr",
+    processes: Annotated[
+        int, typer.Option("--processes", help="Stages distilled at once; they take turns at this host's GPUs.", min=1)
+    ] = 1,
     rows: Annotated[int, typer.Option("--rows", help="Networks judged for each pair of widths.", min=1)] = 12,
     spaces: Annotated[int, typer.Option("--spaces", help="Scored by the evolution.", min=1)] = 5000,
     population: Annotated[int, typer.Option("--population", min=1)] = 500,
@@ -80,6 +84,8 @@ def design_space(
     if precision not in PRECISIONS:
         raise UserError(f"--precision (={precision!r}) must be one of: {', '.join(PRECISIONS)}.")
     target = in_precision(get_device(device), precision)
+    if processes > 1:  # the teacher's training must leave them room
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     how = DistillConfig(
         steps=steps,
         int8_steps=int8_steps if precision.startswith("int8") else 0,
@@ -95,7 +101,7 @@ def design_space(
         origin = _teacher(out, data, teacher, option or [], teacher_epochs, seed)
         hyper = _hyperspace(origin, option or [], types)
         tables = _tables(out, hyper, target, table, networks, seed, compare=compare_fp32 and precision != "fp32")
-        document = design_space(out, origin, hyper, tables, goal, how, evolution)
+        document = design_space(out, origin, hyper, tables, goal, how, evolution, processes)
         page = write_page(out, document)
     if json:
         emit_json(document | {"report": str(page)})

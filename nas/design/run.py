@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.console import progress, say
-from nas.design.blocks import distil_all, read_all
+from nas.design.blocks import read_all
+from nas.design.distillers import distil_all
 from nas.design.evolution import EvolutionConfig, choices, evolve
 from nas.design.lookup import Lookup, StageLookup, outer_latency, stage_latency
 from nas.design.score_log import ScoreLog
@@ -59,6 +60,7 @@ def design_space(
     goal: Goal,
     distillation: "DistillConfig",
     evolution: EvolutionConfig,
+    processes: int = 1,
 ) -> dict[str, Any]:
     """Designs a space and writes it, with all that led to it, into a folder; what is there already is not done again.
 
@@ -70,6 +72,7 @@ def design_space(
         goal: The limits.
         distillation: How stages are distilled.
         evolution: How spaces are searched.
+        processes: Stages distilled at once, a process each.
 
     Returns:
         The document that is written to `design.json`.
@@ -89,7 +92,7 @@ def design_space(
         "evolution": asdict(evolution),
     }
     _begin(folder / "options.json", {key: asked[key] for key in ("format", "teacher", "hyperspace", "distillation")})
-    judged = distil_all(folder / "blocks", teacher, hyper, distillation)
+    judged = distil_all(folder / "blocks", teacher, hyper, distillation, processes)
     say("latencies of all blocks")
     lookup = _lookup(hyper, judged, tables[0])
     _check_limits(lookup, goal, distillation.seed)

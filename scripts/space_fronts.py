@@ -1,0 +1,120 @@
+"""Fronts at INT8 of several spaces: networks chosen where a GPU is, measured on the device that they are for."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from latency_tables import Effort, LatencyTable, device_fingerprint, get_device, onnx_model
+from nas.console import progress
+from nas.files import write_bytes, write_json
+from nas.front import measure_networks
+from nas.onnx_eval import accuracy, logits
+from nas.pareto import pareto_front
+from nas.quantised import rounded_logits
+from nas.runs import Run
+from nas.search.engine import search
+from nas.search.factory import make_searcher
+from nas.subnets import Subnets
+from supernets.data import load_dataset
+from supernets.images import nchw, prepare
+
+RECORD = "front.json"
+KEPT = 12  # networks of a front
+
+
+@dataclass(frozen=True)
+class Choosing:
+    """How networks are chosen.
+
+    Attributes:
+        evaluations: Of the search (NSGA-II), each the accuracy of a file on the validation images.
+        seed: Of its random choices.
+    """
+
+    evaluations: int = 200
+    seed: int = 0
+
+
+def choose(run: Run, table: LatencyTable, folder: Path, how: Choosing) -> None:
+    """Searches a quantised supernet by the table's latencies; files of the front go into a folder, with a record."""
+    subnets = Subnets(run)
+    evaluator, space = subnets.evaluator(), run.space
+
+    def scores(X: np.ndarray) -> Iterator[tuple[float, float]]:
+        for x in X:
+            yield 100 - evaluator(x), table.predict(space.network(x)).median
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with progress(f"choose {folder.name}") as update:
+        found = search(
+            space,
+            scores,
+            searcher=make_searcher("nsga2", space, seed=how.seed),
+            evaluations=how.evaluations,
+            log=folder / "search.jsonl",
+            on_progress=lambda done, total: update(done, total, ""),
+        )
+    order = pareto_front(found.Y)
+    order = order[np.argsort(found.Y[order, 1])]
+    rows: list[dict[str, Any]] = []
+    for i in order[np.unique(np.linspace(0, len(order) - 1, KEPT).round().astype(int))]:
+        x = found.X[i]
+        network, name = space.network(x), f"{len(rows)}.onnx"
+        weights, _ = rounded_logits(evaluator, x)
+        write_bytes(folder / name, onnx_model(network, weights).SerializeToString())
+        error, ms = map(float, found.Y[i])
+        rows.append({"file": name, "arch": space.to_text(x), "size": network.size, "error": error, "table_ms": ms})
+    write_json(folder / RECORD, {"space": run.config["space"]["name"], "seed": run.config["seed"], "networks": rows})
+
+
+def measured(folders: list[Path], data: str, device_name: str, seconds: float) -> dict[str, Any]:
+    """All chosen files timed in turns on a device, with their accuracies on the test images."""
+    device, images = get_device(device_name), load_dataset(data)
+    fronts = [json.loads((folder / RECORD).read_text(encoding="utf-8")) for folder in folders]
+    paths = [folder / row["file"] for folder, front in zip(folders, fronts, strict=True) for row in front["networks"]]
+    with progress(f"measure on {device.name}") as update:
+        latencies = iter(measure_networks(paths, device, update, effort=Effort(seconds=seconds)))
+    tested: dict[int, np.ndarray] = {}
+    for folder, front in zip(folders, fronts, strict=True):
+        front["folder"] = folder.name
+        for row in front["networks"]:
+            size = row["size"]
+            if size not in tested:
+                tested[size] = nchw(np.asarray(prepare(images.test_images, images.mean, images.std, size=size)))
+            row["test"] = accuracy(logits(folder / row["file"], tested[size]), images.test_labels)
+            row["latency_ms"] = next(latencies).median_ms
+    return {"data": images.name, "conditions": device_fingerprint(device), "fronts": fronts}
+
+
+def compared(fronts: list[dict[str, Any]], ours: str) -> dict[str, dict[str, list[float]]]:
+    """The designed space against the others, for every seed.
+
+    For each network of the other front the fastest of ours that is as accurate, and the most accurate that is as
+    fast; the largest of these ratios and differences.
+
+    Args:
+        fronts: As `measured` has them.
+        ours: Folder of the designed space, before the seed.
+    """
+    found: dict[str, dict[str, list[float]]] = {}
+    by_name = {front["folder"]: points(front) for front in fronts}
+    for name, theirs in by_name.items():
+        space, _, seed = name.rpartition("-")
+        if space == ours:
+            continue
+        own = by_name[f"{ours}-{seed}"]
+        faster = [ms / own[own[:, 0] >= test, 1].min() for test, ms in theirs if (own[:, 0] >= test).any()]
+        better = [own[own[:, 1] <= ms, 0].max() - test for test, ms in theirs if (own[:, 1] <= ms).any()]
+        row = found.setdefault(space, {"times_faster": [], "points_better": []})
+        row["times_faster"].append(float(max(faster, default=np.nan)))
+        row["points_better"].append(float(max(better, default=np.nan)))
+    return found
+
+
+def points(front: dict[str, Any]) -> np.ndarray:
+    """Test accuracy (percent) and measured latency (ms) of a front's networks, `[n, 2]`."""
+    return np.array([(row["test"], row["latency_ms"]) for row in front["networks"]], dtype=np.float64)

@@ -1,0 +1,120 @@
+"""What a real supernet of a space reaches: a short training, by programs that all spaces of a hyperspace share.
+
+Fifty spaces have fifty times the programs at their true sizes. Here every space's weights have the hyperspace's widths
+and its networks are masked (`supernets.masked`), so that a stage of one block type has the same two programs in all.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from latency_tables import LatencyTable
+from nas.pareto import hypervolume
+from search_spaces import Network, Space
+from search_spaces.hyperspace import Design, Hyperspace
+from supernets import TrainConfig, masked
+from supernets.batches import batches
+from supernets.data import Dataset
+from supernets.inputs import Recipe, make_batch
+from supernets.losses import cross_entropy
+from supernets.placement import Placement
+from supernets.shared import init_networks
+from supernets.update import Update
+
+
+@dataclass(frozen=True)
+class Short:
+    """A short training, and how its front is sampled.
+
+    Attributes:
+        epochs: Of the sandwich rule on the labels: largest, smallest and `random` networks a step.
+        batch: Images a step, and a batch of the judging.
+        random: See `epochs`.
+        judged: Random networks of the front, beside the largest and the smallest.
+        seed: Of all random choices.
+    """
+
+    epochs: int = 2
+    batch: int = 512
+    random: int = 2
+    judged: int = 128
+    seed: int = 0
+
+
+def reached(
+    hyper: Hyperspace, design: Design, data: Dataset, table: LatencyTable, limit_ms: float, how: Short
+) -> dict[str, Any]:
+    """Trains a space briefly and judges random networks on the images kept out, batch norms by their batches.
+
+    Returns:
+        Error (percent) and latency by the table (ms) of every network, and the hypervolume to (100 %, the limit).
+    """
+    space, superset, params = hyper.space(design), *_fresh(hyper, design, how.seed)
+    split = data.split(min(5000, len(data.train_images) // 5), how.seed)
+    config = TrainConfig(
+        method="sandwich", epochs=how.epochs, batch_size=how.batch, peak_lr=0.1 * how.batch / 256, seed=how.seed
+    )
+    source = batches(
+        split.train_images, split.train_labels, batch_size=how.batch, seed=how.seed, place=Placement(how.batch, 1)
+    )
+    recipe = Recipe.of(config, data.mean, data.std)
+    steps = how.epochs * source.per_epoch
+    update = Update(config, steps)
+    state = update.fresh(config, params)
+    size = max(hyper.resolutions)
+    for step in range(steps):
+        images, labels = source(step)
+        made = make_batch(
+            images, labels, np.uint32(step), recipe=recipe, size=size, classes=data.num_classes, features=1
+        )
+        total = update.zeros(state.params)
+        for network in _drawn(space, how, step):
+            total, _ = masked.gradient(state.params, total, superset, network, made.images, made.target, _loss)
+        state = update.run(state, total, 1.0)
+    source.close()
+    rng = np.random.default_rng([how.seed, 3])
+    archs = [space.cardinality - 1, 0 * space.cardinality, *space.sample(rng, how.judged)]
+    networks = [space.network(x) for x in archs]
+    normalised = (split.validation_images / np.float32(255) - data.mean) / data.std
+    kept = len(normalised) // how.batch * how.batch
+    judged = [jnp.asarray(normalised[i : i + how.batch], jnp.float32) for i in range(0, kept, how.batch)]
+    truth = split.validation_labels[:kept]
+    errors = [100 - _accuracy(state.params, superset, network, judged, truth) for network in networks]
+    points = list(zip(errors, (table.predict(network).median for network in networks), strict=True))
+    return {
+        "design": list(design),
+        "points": points,
+        "hypervolume": hypervolume(np.array(points), np.array([100.0, limit_ms])),
+    }
+
+
+def _fresh(hyper: Hyperspace, design: Design, seed: int) -> tuple[Network, dict[str, jax.Array]]:
+    """The superset of a space's networks at every width of the hyperspace, and fresh weights for it."""
+    wide = hyper.widest(design)
+    columns = [i for name, i in wide.index.items() if name.endswith(".kernel")]
+    networks = []
+    for kernel in range(int(wide.cardinality.max())):
+        x = wide.cardinality - 1
+        x[columns] = np.minimum(kernel, x[columns])
+        networks.append(wide.network(x))
+    return networks[-1], init_networks(networks, seed)
+
+
+def _drawn(space: Space, how: Short, step: int) -> list[Network]:
+    rng = np.random.default_rng([how.seed, 2, step])
+    rows = [space.cardinality - 1, 0 * space.cardinality, *space.sample(rng, how.random)]
+    return [space.network(x) for x in rows]
+
+
+def _loss(logits: jax.Array, target: jax.Array) -> jax.Array:
+    return cross_entropy(logits.reshape(target.shape), target)
+
+
+def _accuracy(
+    params: dict[str, jax.Array], superset: Network, network: Network, images: list[jax.Array], labels: np.ndarray
+) -> float:
+    found = [masked.forward(params, superset, network, x).reshape(len(x), -1).argmax(axis=1) for x in images]
+    return 100 * float((np.concatenate([np.asarray(y) for y in found]) == labels).mean())
