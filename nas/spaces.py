@@ -1,7 +1,7 @@
 """A search space as the command line names it: `ofa_mbv3` with options, a designed one, or that of a run."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nas.errors import UserError
@@ -43,9 +43,25 @@ def open_space(name: str, options: Sequence[str] = ()) -> Space:
                 f"Options {list(options)} do not go with run {name!r}, whose space is fixed; leave them out."
             )
         return Run.open(Path(name)).space
-    if made := designed(name):
-        return get_space(made[0], **(made[1] | parse_options(made[0], options)))
-    return get_space(name, **parse_options(name, options))
+    return made_space(name, parse_options(name, options))
+
+
+def made_space(name: str, options: Mapping[str, object]) -> Space:
+    """The space of that name, or a designed one, with options.
+
+    Raises:
+        UserError: if a designed one is damaged; `SpaceError` if the space or an option is unknown.
+    """
+    own, given = designed(name) or (name, {})
+    return get_space(own, **(given | dict(options)))
+
+
+def is_named(space: Space, name: str) -> bool:
+    """Whether a name on the command line means a space, with whatever options; of a designed one those that it is."""
+    made = designed(name)
+    if made is None:
+        return name == space.reference
+    return made[0] == space.name and all(made[1].get(key) == space.options.get(key) for key in ("blocks", "windows"))
 
 
 def parse_options(name: str, options: Sequence[str]) -> dict[str, object]:

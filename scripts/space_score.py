@@ -55,7 +55,7 @@ def reached(
     space, superset, params = hyper.space(design), *_fresh(hyper, design, how.seed)
     split = data.split(min(5000, len(data.train_images) // 5), how.seed)
     config = TrainConfig(
-        method="sandwich", epochs=how.epochs, batch_size=how.batch, peak_lr=0.1 * how.batch / 256, seed=how.seed
+        epochs=how.epochs, warm_epochs=0, batch_size=how.batch, peak_lr=0.1 * how.batch / 256, seed=how.seed
     )
     source = batches(
         split.train_images, split.train_labels, batch_size=how.batch, seed=how.seed, place=Placement(how.batch, 1)

@@ -109,13 +109,12 @@ def train(
     from nas.jax_setup import spare_autotuning
     from nas.lock import locked
     from nas.processes import joined, run_joined, without_option
-    from nas.spaces import parse_options
+    from nas.spaces import made_space, parse_options
     from nas.train_run import space_for, train_run
-    from search_spaces import get_space
     from supernets.data import load_dataset
 
     options = parse_options(space, option or ())
-    get_space(space, **options)  # refuses an unknown name before any work
+    made_space(space, options)  # refuses an unknown name before any work
     writable_folder(out)
     if processes > 1:
         _refuse_processes(method, devices, hosts)
@@ -219,11 +218,12 @@ def _quantised(
     from nas.lock import locked
     from nas.quantised import fine_tuning, quantise_run
     from nas.runs import Run
+    from nas.spaces import is_named
 
     if source is None or method != "qfa":
         raise UserError("--method qfa fine-tunes the supernet of a run: it needs --from RUN, and --from needs it.")
     origin = Run.open(source)
-    if space != origin.space.reference:
+    if not is_named(origin.space, space):
         raise UserError(
             f"SPACE (={space!r}) must be the space of {str(source)!r}, which is {origin.space.reference!r}."
         )

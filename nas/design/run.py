@@ -250,7 +250,12 @@ def opened(folder: Path, table: Path | None = None) -> tuple[Hyperspace, Callabl
     hyper = Hyperspace(types=types, resolutions=sizes, **made)
     goal = Goal(**(document["goal"] | {"limits_ms": tuple(document["goal"]["limits_ms"])}))
     measured = LatencyTable.read(table or folder / "tables" / f"{document['device']}.parquet")
-    lookup = _lookup(hyper, read_all(folder / "blocks", hyper), measured)
+    judged = read_all(folder / "blocks", hyper)
+    if missing := len(types) * len(STAGES) - len(judged):
+        raise RunError(
+            f"{str(folder / 'blocks')!r} lacks {missing} stages; run `nas design-space --out {folder}` again."
+        )
+    lookup = _lookup(hyper, judged, measured)
     return hyper, _scorer(lookup, goal, document["evolution"]["seed"]), goal.limits_ms
 
 
