@@ -58,10 +58,10 @@ def made_space(name: str, options: Mapping[str, object]) -> Space:
 
 def is_named(space: Space, name: str) -> bool:
     """Whether a name on the command line means a space, with whatever options; of a designed one those that it is."""
-    made = designed(name)
-    if made is None:
+    if designed(name) is None:
         return name == space.reference
-    return made[0] == space.name and all(made[1].get(key) == space.options.get(key) for key in ("blocks", "windows"))
+    made = made_space(name, {})
+    return made.name == space.name and all(made.options[key] == space.options[key] for key in ("blocks", "windows"))
 
 
 def parse_options(name: str, options: Sequence[str]) -> dict[str, object]:

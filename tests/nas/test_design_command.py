@@ -5,6 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from nas.spaces import is_named
+from search_spaces import get_space
+
 OPTIONS = ["--steps", 3, "--int8-steps", 2, "--batch-size", 8, "--rows", 1, "--spaces", 30, "--population", 10]
 OPTIONS += ["--tournament", 4, "--draws", 500, "--networks", 8, "--types", "resnet,mbv1_dual", "-o", "width=0.1"]
 
@@ -62,3 +65,19 @@ def test_a_space_is_designed_continued_and_opened(tmp_path, nas, pictures):
 def test_mistakes_are_told_in_one_line(tmp_path, nas, arguments, word):
     done = nas("design-space", "--out", tmp_path / "out", *arguments)
     assert done.returncode == 2 and word in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_designed_space_is_trained_by_its_folder(tmp_path, nas):
+    """The name is taken, and what is wrong is the data; a folder that holds no space is an unknown name."""
+    folder = tmp_path / "designed"
+    folder.mkdir()
+    options = {"blocks": "333333", "width": 0.1, "num_classes": 2, "resolutions": [28], "stem_stride": 1}
+    (folder / "space.json").write_text(json.dumps({"name": "spaceevo", "options": options}))
+    done = nas("train", folder, "--data", tmp_path / "none.npz", "--out", tmp_path / "run")
+    assert done.returncode == 2 and "none.npz" in done.stderr and "unknown" not in done.stderr
+    done = nas("train", tmp_path, "--data", tmp_path / "none.npz", "--out", tmp_path / "run")
+    assert done.returncode == 2 and "is unknown" in done.stderr
+    space = get_space("spaceevo", **(options | {"num_classes": 3}))
+    assert is_named(space, str(folder)) and is_named(space, "spaceevo") and not is_named(space, "proxyless")
+    other = get_space("spaceevo", **(options | {"blocks": "333334"}))
+    assert not is_named(other, str(folder))
