@@ -61,7 +61,9 @@ def is_named(space: Space, name: str) -> bool:
     if designed(name) is None:
         return name == space.reference
     made = made_space(name, {})
-    return made.name == space.name and all(made.options[key] == space.options[key] for key in ("blocks", "windows"))
+    return made.name == space.name and all(
+        made.options.get(key) == space.options.get(key) for key in ("blocks", "windows")
+    )
 
 
 def parse_options(name: str, options: Sequence[str]) -> dict[str, object]:
