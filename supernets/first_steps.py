@@ -1,9 +1,10 @@
 """The first steps of a quantised supernet: LSQ+'s min-max initialisation over a few of its networks."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +13,9 @@ import numpy as np
 from search_spaces import Conv, Linear, Network, Operator, Space, covering
 from search_spaces.rounding import places, signed
 from supernets.fake_quant import activation_scale, weight_scale
-from supernets.links import Operators, cut
+from supernets.links import Link, Operators, cut
 from supernets.params import Array, Params
+from supernets.prepare import at_once
 from supernets.quantised import IMAGE, run_visited
 from supernets.slicing import filters, kernel_sizes, operator_weights
 
@@ -40,6 +42,8 @@ def with_network_steps(params: Params, networks: Iterable[Network], images: Mapp
     """Weights with first steps: from the extremes of weights, and of activations of these networks on some images."""
     found: Ranges = {}
     known: dict[str, Operator] = {}
+    networks = list(networks)
+    _compile(params, networks, images)
     for network in networks:
         for name, (low, high) in ranges(params, network, images[network.size]).items():
             a, b = found.get(name, (low, high))
@@ -86,6 +90,24 @@ def _some_networks(space: Space, images: Mapping[int, Array], seed: int) -> list
             networks.append(network)
             seen |= names
     return networks
+
+
+def _compile(params: Params, networks: list[Network], images: Mapping[int, Array]) -> None:
+    """All programs of `ranges` at once: one after another they took most of a minute on a GPU."""
+    tasks: dict[Any, Callable[[], Any]] = {}
+
+    def run(link: Link, n: int, shape: tuple[int, ...], dtype: Any) -> Any:
+        c, h, w = shape
+        return jax.block_until_ready(_link_ranges(link.weights(params), jnp.zeros((n, h, w, c), dtype), link.operators))
+
+    for network in networks:
+        shape, given = network.shapes[0], images[network.size]
+        for link in cut(network):
+            sizes = tuple((name, array.shape) for name, array in link.weights(params).items())
+            task = partial(run, link, len(given), shape, given.dtype)
+            tasks.setdefault((link.operators, shape, len(given), sizes), task)
+            shape = link.operators[-1].out_shape
+    at_once(list(tasks.values()), None)
 
 
 def ranges(params: Params, network: Network, images: Array) -> Ranges:

@@ -76,14 +76,9 @@ def backward(
     Args:
         total: The sum so far of the link's weights; its memory is used.
         weights: As of `forward`.
-        x: As of `forward`.
-        choices: As of `forward`.
+        x: As of `forward`, and so choices, operators, first, files and mesh.
         made: By `forward`.
         g: Gradient of its output.
-        operators: As of `forward`.
-        first: As of `forward`.
-        files: Where programs are kept.
-        mesh: As of `forward`.
     """
     run_back = partial(_pulled_back, operators=operators, first=first)
 

@@ -23,7 +23,8 @@ from search_spaces.hyperspace import Hyperspace, StageSpace
 from search_spaces.spaceevo import BLOCKS, STAGES
 
 if TYPE_CHECKING:
-    from supernets.distill import DistillConfig, Distilled, MapBatch, Teacher
+    from supernets.distill import DistillConfig, Distilled, MapBatch
+    from supernets.teacher import Teacher
 
 
 class Given(NamedTuple):
@@ -108,7 +109,7 @@ def run_teacher(subnets: Subnets, hyper: Hyperspace) -> "Teacher":
     import jax.numpy as jnp
 
     from supernets.calibrate import network_moments
-    from supernets.distill import Teacher
+    from supernets.teacher import Teacher
 
     resolution = max(hyper.resolutions)
     network = teacher_network(subnets.run.space, subnets.run.config["train"], resolution)

@@ -1,4 +1,4 @@
-"""Distilling stages: masks against networks at their true size, the loss's closed form, what a teacher is cut into."""
+"""Distilling stages: masks against networks at their true size, the loss's closed form."""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,6 @@ from supernets import masked
 from supernets.chain import forward
 from supernets.distill import (
     DistillConfig,
-    cut_points,
     distil,
     judged_archs,
     mean_square,
@@ -93,16 +92,6 @@ def test_networks_of_every_pair_of_widths_are_judged():
     for i, j in np.ndindex(3, 4):
         values = space.decode(archs[i, j, 1])
         assert (values["input.width"], values["stage3.width"]) == (HYPER.widths[2][i], HYPER.widths[3][j])
-
-
-def test_a_teacher_is_cut_by_the_sizes_of_its_maps():
-    """Stages 3 and 4 share the blocks at 4 px evenly, 5 and 6 those at 2 px; in front stands the stem's last map."""
-    have = [28, 14, 14, 7, 7, 4, 4, 4, 4, 2, 2, 2, 0]
-    assert cut_points(have, (28, 14, 7, 4, 4, 2, 2)) == [0, 2, 4, 6, 8, 10, 11]
-    with pytest.raises(TrainingError, match="8 px"):
-        cut_points(have, (28, 14, 8))
-    with pytest.raises(TrainingError, match="has 1 blocks"):
-        cut_points([8, 4], (8, 4, 4))
 
 
 @pytest.mark.slow
