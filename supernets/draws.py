@@ -101,7 +101,7 @@ class Draws:
         rng, rows, resolution = self._choice(step)
         if config.method in SANDWICHES and config.sampling in ("best", "worst") and len(rows) > 2:
             fixed = {} if self._column is None else {self._column: resolution}
-            loss = batch_loss(state.params, batch)
+            loss = batch_loss(state.params, batch, space.free_widths)
             rows[2:] = self._attentive(rng, len(rows) - 2, fixed, loss)
         X = np.array(rows)
         if self._column is not None:

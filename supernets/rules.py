@@ -144,6 +144,6 @@ class AttentiveSampler:
         return rows
 
 
-def batch_loss(params: Params, batch: Batch) -> Callable[[Network], float]:
+def batch_loss(params: Params, batch: Batch, masked: bool) -> Callable[[Network], float]:
     """Cross entropy of a network with the batch's labels, nothing dropped."""
-    return lambda network: float(cross_entropy(forward(params, network, batch.images), batch.target))
+    return lambda network: float(cross_entropy(forward(params, network, batch.images, masked=masked), batch.target))
