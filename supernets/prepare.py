@@ -151,15 +151,15 @@ def uniform_networks(space: Space) -> list[Network]:
         return [space.network(np.minimum(j, space.cardinality - 1)) for j in reversed(range(most))]
     rows = []
     choices = max(space.cardinality[space.index[name]] for name in space.index if name.endswith((".kernel", ".expand")))
-    column = space.index.get("resolution")
+    sizes = space.index.get("resolution")
     for resolution in range(_sizes(space)):
         for kernel, expand in reversed(list(np.ndindex(choices, choices))):
             x = space.cardinality - 1
             for name, column in space.index.items():
                 if name.endswith((".kernel", ".expand")):
                     x[column] = min(kernel if name.endswith(".kernel") else expand, x[column])
-            if column is not None:
-                x[column] = resolution
+            if sizes is not None:
+                x[sizes] = resolution
             rows.append(x)
     found = [space.network(x) for x in np.unique(np.array(rows), axis=0)[::-1]]
     if space.free_widths:
