@@ -26,16 +26,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from supernet_parts.common import share_of
 
 RESULTS = Path(__file__).resolve().parents[1] / "benchmarks"
 DESIGNED, HAND_MADE = "designed", ("ofa_mbv3", "proxyless", "ofa_resnet50")
 ASKED = {"times_faster": 1.5, "points_better": 2.0}
-
-
-def share_of(items: list[Any], share: str) -> list[Any]:
-    """What this process does of them."""
-    own, shares = map(int, share.split("/"))
-    return items[own::shares]
 
 
 def score_part(options: argparse.Namespace) -> dict[str, Any]:
@@ -60,7 +55,7 @@ def score_part(options: argparse.Namespace) -> dict[str, Any]:
     rng = np.random.default_rng([options.seed, 50])
     designs = [random_design(hyper, rng) for _ in range(options.spaces)]
     files = [options.out / "score" / f"{''.join(map(str, design))}.json" for design in designs]
-    for design, path in share_of([*zip(designs, files, strict=True)], options.share):
+    for design, path in share_of(options, [*zip(designs, files, strict=True)]):
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
             write_json(path, reached(hyper, design, data, table, max(limits), how) | {"score": score(design)})
@@ -88,7 +83,7 @@ def runs(options: argparse.Namespace) -> list[tuple[str, int]]:
 def train_part(options: argparse.Namespace) -> dict[str, Any]:
     """A supernet of every space and seed, then quantised for all."""
     done = []
-    for name, seed in share_of(runs(options), options.share):
+    for name, seed in share_of(options, runs(options)):
         plain, quantised = (options.out / f"{name}-{seed}" / kind for kind in ("fp32", "int8"))
         space = str(options.designed) if name == DESIGNED else name
         extra = [*shlex.split(options.extra), "--epochs", options.epochs, "--seed", seed]
@@ -114,7 +109,7 @@ def choose_part(options: argparse.Namespace) -> dict[str, Any]:
 
     keep_programs()
     done = []
-    for name, seed in share_of(runs(options), options.share):
+    for name, seed in share_of(options, runs(options)):
         folder = options.out / "fronts" / f"{name}-{seed}"
         path = own_table(options) if name == DESIGNED else options.tables / f"{name}.parquet"
         if not (folder / RECORD).is_file():
@@ -137,8 +132,10 @@ def measure_part(options: argparse.Namespace) -> dict[str, Any]:
 
 def keep(name: str, document: dict[str, Any], options: argparse.Namespace) -> None:
     """Writes the result down, of a run in full."""
+    from nas.files import write_json
+
     if not options.quick:
-        (RESULTS / f"space-design-{name}.json").write_text(json.dumps(document, indent=1) + "\n")
+        write_json(RESULTS / f"space-design-{name}.json", document)
 
 
 PARTS = {"score": score_part, "train": train_part, "choose": choose_part, "measure": measure_part}

@@ -18,6 +18,7 @@ from search_spaces.hyperspace import Design, Hyperspace
 from supernets import TrainConfig, masked
 from supernets.batches import batches
 from supernets.data import Dataset
+from supernets.distill import kernels_in_turn
 from supernets.inputs import Recipe, make_batch
 from supernets.losses import cross_entropy
 from supernets.placement import Placement
@@ -93,13 +94,7 @@ def reached(
 
 def _fresh(hyper: Hyperspace, design: Design, seed: int) -> tuple[Network, dict[str, jax.Array]]:
     """The superset of a space's networks at every width of the hyperspace, and fresh weights for it."""
-    wide = hyper.widest(design)
-    columns = [i for name, i in wide.index.items() if name.endswith(".kernel")]
-    networks = []
-    for kernel in range(int(wide.cardinality.max())):
-        x = wide.cardinality - 1
-        x[columns] = np.minimum(kernel, x[columns])
-        networks.append(wide.network(x))
+    networks = kernels_in_turn(hyper.widest(design))
     return networks[-1], init_networks(networks, seed)
 
 

@@ -1,5 +1,6 @@
 """One program for all kernel sizes of a depthwise convolution: which it has is an argument."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, lru_cache
 
@@ -25,12 +26,13 @@ def any_kernel(operators: Operators, weights: Params) -> tuple[Operators, Choice
         weights[f"{op.name}.kernel"].shape[0] if isinstance(op, Conv) and op.depthwise else 0 for op in operators
     )
     found, chosen = _with_largest_kernels(operators, largest, tuple(weights))
-    return found, {name: scalar(value, weights) for name, value in chosen}
+    return found, scalars(chosen, weights)
 
 
-def scalar(value: int, weights: Params) -> Array:
-    """An integer for a program, on all devices that weights are on."""
-    return _scalar(value, _where(weights))
+def scalars(values: Sequence[tuple[str, int]], weights: Params) -> Choices:
+    """Integers for a program by name, on all devices that weights are on."""
+    where = _where(weights) if values else None
+    return {name: _scalar(value, where) for name, value in values}
 
 
 @lru_cache(maxsize=4096)

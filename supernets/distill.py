@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import jax
 import numpy as np
 
-from search_spaces import Network
+from search_spaces import Network, Space
 from search_spaces.hyperspace import StageSpace
 from supernets import masked
 from supernets.config import TrainConfig
@@ -123,7 +123,7 @@ def distil(
         TrainingError: if the loss stops being a number.
     """
     loss, superset = LOSSES[config.loss], space.superset
-    networks = [superset, *(space.network(x) for x in _kernels_in_turn(space))]
+    networks = [superset, *kernels_in_turn(space)]
     params = init_networks(networks, config.seed)
     curve: list[float] = []
     pending: deque[Array] = deque()  # losses that the device may still be at
@@ -184,11 +184,12 @@ def _drawn(space: StageSpace, config: DistillConfig, step: int) -> list[Network]
     return [space.superset, space.network(np.zeros_like(space.cardinality)), *random]
 
 
-def _kernels_in_turn(space: StageSpace) -> list[np.ndarray]:
-    """The largest networks with one kernel size throughout: together they have every filter size."""
-    rows = []
-    for choice in range(len(space.kind.kernels)):
+def kernels_in_turn(space: Space) -> list[Network]:
+    """The largest networks with one kernel size throughout, the smallest first: together they have every size."""
+    columns = [i for name, i in space.index.items() if name.endswith(".kernel")]
+    networks = []
+    for choice in range(int(space.cardinality[columns].max())):
         x = space.cardinality - 1
-        x[[i for name, i in space.index.items() if name.endswith(".kernel")]] = choice
-        rows.append(x)
-    return rows
+        x[columns] = np.minimum(choice, x[columns])
+        networks.append(space.network(x))
+    return networks

@@ -12,7 +12,7 @@ from functools import lru_cache
 import jax.numpy as jnp
 
 from search_spaces import Conv, Linear, Operator, Sum
-from supernets.any_kernel import Choices, any_kernel, scalar
+from supernets.any_kernel import Choices, any_kernel, scalars
 from supernets.links import Link, Operators
 from supernets.params import Array, Params
 
@@ -30,13 +30,12 @@ def fitted(link: Link, weights: Params, *, masked: bool, last: bool = False) -> 
         masked: Whether one program serves all widths.
         last: Whether it makes the logits: widths within it are then the network's own.
     """
-    operators, kept = link.operators, dict[str, int]()
+    operators, kept = link.operators, tuple[tuple[str, int], ...]()
     if masked:
         shapes = tuple(tuple(weights[n].shape) if (n := f"{op.name}.kernel") in weights else () for op in operators)
-        operators, own = _widened(operators, shapes, last)
-        kept = {} if last else dict(own)
+        operators, kept = _widened(operators, shapes, last)
     operators, choices = any_kernel(operators, weights)
-    return operators, choices | {name + _KEPT: scalar(width, weights) for name, width in kept.items()}
+    return operators, choices | scalars(kept, weights)
 
 
 def absent_held(op: Operator, y: Array, choices: Choices) -> Array:
@@ -59,7 +58,7 @@ def _to(x: Array, channels: int) -> Array:
 
 @lru_cache(maxsize=4096)
 def _widened(operators: Operators, shapes: Shapes, last: bool) -> tuple[Operators, tuple[tuple[str, int], ...]]:
-    """The operators at their program's widths, and the network's own by name."""
+    """The operators at their program's widths, and the network's own by the names that programs know them by."""
     widths, found, own = [_input_width(operators, shapes)], [], []
     end = operators[-1].out_shape[0], _widest(len(operators), operators, shapes)
     for op, shape in zip(operators, shapes, strict=True):
@@ -73,8 +72,8 @@ def _widened(operators: Operators, shapes: Shapes, last: bool) -> tuple[Operator
             wide = replace(op, in_channels=read, out_channels=width)
         else:
             wide = replace(op, channels=widths[op.inputs[-1]] if isinstance(op, Sum) else read)  # type: ignore[call-arg]
-        if shape or isinstance(op, Sum) and op.norm:
-            own.append((op.name, op.out_shape[0]))
+        if not last and (shape or isinstance(op, Sum) and op.norm):
+            own.append((op.name + _KEPT, op.out_shape[0]))
         found.append(wide)
         widths.append(wide.out_shape[0])
     return tuple(found), tuple(own)
