@@ -3,10 +3,6 @@
 import os
 import platform
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from search_spaces import Space
 
 
 def keep_programs() -> None:
@@ -24,17 +20,13 @@ def threads_for_virtual_devices() -> None:
         os.environ.setdefault("PJRT_NPROC", _VIRTUAL_THREADS)
 
 
-def spare_autotuning(space: "Space") -> None:
-    """XLA need not try algorithms for spaces whose convolutions are products or kernels of our own.
+def spare_autotuning() -> None:
+    """XLA need not try algorithms: convolutions are matrix products or kernels of our own (`supernets.layers`).
 
     Trying takes minutes for the programs of a space.
     """
-    from search_spaces import Conv
-    from supernets.layers import FEW
-
-    convolutions = [op for op in space.network(space.cardinality - 1) if isinstance(op, Conv)]
     flags = os.environ.get("XLA_FLAGS", "")
-    if all(op.depthwise or op.kernel == 1 or op.in_channels <= FEW for op in convolutions) and _LEVEL not in flags:
+    if _LEVEL not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} {MANY_PROGRAMS}".strip()
 
 

@@ -90,7 +90,7 @@ class Subnets:
     def __init__(self, run: Run) -> None:
         from supernets import load_params
 
-        spare_autotuning(run.space)  # before JAX is first used: on a GPU, ten seconds a block of a quantised supernet
+        spare_autotuning()  # before JAX is first used: on a GPU, ten seconds a block of a quantised supernet
         self.run = run
         self.params = {k: np.asarray(v) for k, v in load_params(run.supernet, run.space).items()}
         self.data = recorded_data(run)

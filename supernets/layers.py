@@ -94,7 +94,7 @@ split_product.defvjp(_split_forward, _split_backward)
 
 def convolution(x: Array, kernel: Array, *, stride: int = 1, groups: int = 1) -> Array:
     """Convolution of `[n, h, w, c]` with `[k, k, c / groups, o]`, padding k // 2."""
-    if groups == 1 and x.shape[-1] <= FEW and jax.default_backend() == "gpu":
+    if groups == 1 and jax.default_backend() == "gpu":
         return patches_product(x, kernel, stride)
     p = kernel.shape[0] // 2
     return lax.conv_general_dilated(
@@ -107,11 +107,12 @@ def convolution(x: Array, kernel: Array, *, stride: int = 1, groups: int = 1) ->
     )
 
 
-FEW = 4  # channels of an image: too few for cuDNN's fast algorithms, and nothing else needs cuDNN in a MobileNet
-
-
 def patches_product(x: Array, kernel: Array, stride: int) -> Array:
-    """The same convolution as one matrix product of all patches."""
+    """The same convolution as one matrix product of all patches.
+
+    XLA has fast convolutions for a GPU only after it has tried several, seconds a program; without, they run at a
+    hundredth of this one's speed (supernets/README.md).
+    """
     k, (n, h, w, c) = kernel.shape[0], x.shape
     p, out = k // 2, (-(-h // stride), -(-w // stride))
     padded = jnp.pad(x, ((0, 0), (p, p), (p, p), (0, 0)))

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from search_spaces import ChoiceSpace, MBConvSpace, Network, Space
+from search_spaces import Network, Space
 from supernets import rules
 from supernets.batches import Batches
 from supernets.chain import forward
@@ -26,7 +26,7 @@ from supernets.interrupt import interruptible
 from supernets.logs import EventFile, forget_after, record
 from supernets.params import Array, Params
 from supernets.placement import Placement
-from supernets.prepare import few_sizes, prepare, uniform_networks
+from supernets.prepare import few_programs, prepare, uniform_networks
 from supernets.program_files import ProgramFiles
 from supernets.reports import OnStep, StepReport
 from supernets.rules import Batch, Draw
@@ -124,7 +124,7 @@ class Training:
         config, place = setting.config, setting.placement
         if config.method == "scratch":
             networks = [space.network(space.parse(config.arch))]
-        elif isinstance(space, ChoiceSpace) or few_sizes(space) and (setting.masked or isinstance(space, MBConvSpace)):
+        elif few_programs(space):
             networks = uniform_networks(space)
         else:
             return

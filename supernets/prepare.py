@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from search_spaces import ChoiceSpace, Network, Space
+from search_spaces import ChoiceSpace, MBConvSpace, Network, Space
+from search_spaces.ofa_resnet50 import OFAResNet50Space
 from supernets import programs
 from supernets.any_kernel import Choices
 from supernets.frames import fitted
@@ -24,7 +25,7 @@ from supernets.program_files import ProgramFiles
 from supernets.update import zeros_like
 
 _MOST = 4  # resolutions; more would keep a person waiting for the first step
-_SAMPLED = 64  # random networks of every resolution
+_SAMPLED = 128  # random networks of every resolution
 AT_ONCE = 16  # each thread keeps what a link keeps: a gigabyte at batch 1024 and 32 px
 
 
@@ -132,9 +133,10 @@ def at_once(
                 on_done(done, len(tasks))
 
 
-def few_sizes(space: Space) -> bool:
-    """Whether images have so few sizes that all programs may be compiled before the first step."""
-    return _sizes(space) <= _MOST
+def few_programs(space: Space) -> bool:
+    """Whether a space has so few programs that all may be compiled before the first step."""
+    small = space.free_widths or isinstance(space, MBConvSpace | OFAResNet50Space)
+    return isinstance(space, ChoiceSpace) or small and _sizes(space) <= _MOST
 
 
 def _sizes(space: Space) -> int:
@@ -144,7 +146,7 @@ def _sizes(space: Space) -> int:
 def uniform_networks(space: Space) -> list[Network]:
     """The networks with one choice throughout, as deep as can be, largest first: every network's links are theirs.
 
-    Where widths are free, a block's program also depends on whether it changes them: random networks follow.
+    Where widths are genes, a block's program also depends on those before and behind it: random networks follow.
     """
     if isinstance(space, ChoiceSpace):
         most = int(space.cardinality.max())
@@ -162,6 +164,6 @@ def uniform_networks(space: Space) -> list[Network]:
                 x[sizes] = resolution
             rows.append(x)
     found = [space.network(x) for x in np.unique(np.array(rows), axis=0)[::-1]]
-    if space.free_widths:
+    if any(name.endswith(".width") for name in space.index):
         found += map(space.network, space.sample(np.random.default_rng(0), _SAMPLED * _sizes(space)))
     return found

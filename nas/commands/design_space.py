@@ -69,6 +69,7 @@ def design_space(
     from nas.design.page import write_page
     from nas.design.run import Goal, design_space, in_precision
     from nas.errors import UserError
+    from nas.jax_setup import spare_autotuning
     from nas.lock import locked
     from supernets.distill import DistillConfig
 
@@ -84,6 +85,7 @@ def design_space(
     if precision not in PRECISIONS:
         raise UserError(f"--precision (={precision!r}) must be one of: {', '.join(PRECISIONS)}.")
     target = in_precision(get_device(device), precision)
+    spare_autotuning()
     if processes > 1:  # the teacher's training must leave them room
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     how = DistillConfig(

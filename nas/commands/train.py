@@ -162,7 +162,7 @@ def train(
     }
     config = TrainConfig(seed=seed, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
     chosen = space_for(space, images, options)
-    spare_autotuning(chosen)
+    spare_autotuning()
     held_out = validation or max(1, min(1000, len(images.train_images) // 6))
     with locked(out, "nas train") if host == 0 else nullcontext():
         if differentiable:

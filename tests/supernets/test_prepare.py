@@ -5,6 +5,13 @@ import os
 import subprocess
 import sys
 
+import numpy as np
+import pytest
+
+from search_spaces import get_space
+from supernets.links import cut
+from supernets.prepare import few_programs, uniform_networks
+
 CODE = """
 import json
 from collections import Counter
@@ -52,3 +59,22 @@ def test_what_several_devices_run_is_compiled_once_and_before(root):
     expected = {"forward": blocks, "backward": blocks, "head": 1, "zeros_like": 1}
     assert {name.removeprefix("jit(").removesuffix(")"): count for name, count in prepared.items()} == expected
     assert found["later"] == {}
+
+
+@pytest.mark.parametrize(("name", "most"), [("ofa_mbv3", 0), ("ofa_resnet50", 3)])
+def test_what_is_compiled_before_the_first_step_is_what_steps_meet(name, most):
+    space = get_space(name, resolutions=32)
+    assert few_programs(space)
+    random = map(space.network, space.sample(np.random.default_rng(1), 500))
+    assert len(_programs(random) - _programs(uniform_networks(space))) <= most
+
+
+def _programs(networks):
+    """Operators and input shape of every link."""
+    found = set()
+    for network in networks:
+        shape = network.shapes[0]
+        for link in cut(network):
+            found.add((link.operators, shape))
+            shape = link.operators[-1].out_shape
+    return found
