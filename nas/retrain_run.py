@@ -169,7 +169,7 @@ def _on_device(params: dict[str, np.ndarray]) -> dict[str, Any]:
 
 
 def _largest(space: Any, size: int) -> "Network":
-    x = space.cardinality - 1
+    x = space.largest
     if "resolution" in space.index:
         column = space.index["resolution"]
         x[column] = space.genes[column].choices.index(size)

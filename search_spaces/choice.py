@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -103,6 +104,22 @@ class ChoiceSpace(Space):
         self.genes = tuple(
             Gene(f"block{i}.op", tuple(c.name for c in layer.candidates)) for i, layer in enumerate(spec.layers, 1)
         )
+
+    @property
+    def largest(self) -> np.ndarray:
+        """Genotype of the costliest block in every layer; the last one may be a skip."""
+        return np.array([np.argmax(macs) for macs in self._macs])
+
+    @property
+    def smallest(self) -> np.ndarray:
+        """Genotype of the cheapest block in every layer."""
+        return np.array([np.argmin(macs) for macs in self._macs])
+
+    @cached_property
+    def _macs(self) -> list[list[int]]:
+        """MACs of the network by layer and by its choice there, all other choices being the first."""
+        rows = np.eye(len(self.genes), dtype=np.int64)
+        return [[self.network(c * row).macs for c in range(n)] for row, n in zip(rows, self.cardinality, strict=True)]
 
     def network(self, arch: Sequence[int] | np.ndarray) -> Network:
         """The network of a genotype."""

@@ -60,6 +60,11 @@ class NASBench201Space(Space):
         self.blockwise = False  # which edges are read at all, and which additions fuse, is decided by all genes
         self.genes = tuple(Gene(f"node{j}.from{i}", OPERATIONS) for j, i in EDGES)
 
+    @property
+    def largest(self) -> np.ndarray:
+        """Genotype of the cell with a 3 x 3 convolution on every edge."""
+        return np.full(len(EDGES), OPERATIONS.index("nor_conv_3x3"))
+
     def network(self, arch: Sequence[int] | np.ndarray) -> Network:
         """The network of a genotype."""
         ops = {edge: OPERATIONS[v] for edge, v in zip(EDGES, self.check(arch), strict=True)}

@@ -81,6 +81,16 @@ class Space(ABC):
         """Number of choices of every gene, int array `[genes]`."""
         return np.array([len(gene.choices) for gene in self.genes])
 
+    @property
+    def largest(self) -> np.ndarray:
+        """Genotype of the network with the most MACs, which teaches the others of a supernet; int array `[genes]`."""
+        return self.cardinality - 1
+
+    @property
+    def smallest(self) -> np.ndarray:
+        """Genotype of the network with the fewest MACs, int array `[genes]`."""
+        return np.zeros_like(self.cardinality)
+
     @cached_property
     def size(self) -> int:
         """Exact number of distinct networks."""

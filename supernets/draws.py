@@ -61,7 +61,7 @@ class Draws:
         """The largest network, or the one to train from scratch, at a resolution of the space."""
         if self.config.method == "scratch":
             return self._scratch
-        x = self.space.cardinality - 1
+        x = self.space.largest
         if self._column is not None and size is not None:
             x[self._column] = self.space.genes[self._column].choices.index(size)
         return self.network(tuple(x.tolist()))
@@ -74,8 +74,7 @@ class Draws:
         """The step's generator after its genotypes and its resolution were drawn, and these."""
         space, config = self.space, self.config
         rng = np.random.default_rng([config.seed, 1, step])
-        largest = space.cardinality - 1
-        rows: list[np.ndarray] = [largest]
+        rows: list[np.ndarray] = [space.largest]
         if config.method == "ofa":
             phase = schedule.phase_at(self.phases, step).phase
             rows = list(schedule.draw(space, phase, rng)) if phase.subnets else rows
@@ -83,7 +82,7 @@ class Draws:
             n = max(1, config.random_subnets)
             rows = list(fair(space, rng, n) if config.sampling == "fair" else space.sample(rng, n))
         elif config.method in SANDWICHES and step >= self.warm:
-            rows += [np.zeros_like(largest), *space.sample(rng, config.random_subnets)]
+            rows += [space.smallest, *space.sample(rng, config.random_subnets)]
         column = self._column
         return rng, rows, int(rng.integers(space.cardinality[column])) if column is not None else 0
 

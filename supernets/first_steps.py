@@ -73,7 +73,7 @@ def _kernel_scales(params: Params, op: Conv | Linear) -> Params:
 def _some_networks(space: Space, images: Mapping[int, Array], seed: int) -> list[Network]:
     """The largest, the smallest and a few random networks, and as many more as it takes to see every operator."""
     random = space.sample(np.random.default_rng(seed), _RANDOM)
-    rows = [space.cardinality - 1, np.zeros_like(space.cardinality), *random]
+    rows = [space.largest, space.smallest, *random]
     column = space.index.get("resolution")
     networks = []
     for i, row in enumerate(rows):

@@ -133,7 +133,7 @@ class AttentiveSampler:
         rows = []
         for _ in range(n):
             X = self.space.sample(rng, _POOL)
-            ends = np.stack([np.zeros(X.shape[1], dtype=np.int64), self.space.cardinality - 1])
+            ends = np.stack([self.space.smallest, self.space.largest])
             for column, value in fixed.items():
                 X[:, column] = ends[:, column] = value
             low, high = np.log(self.macs(self.space.canonical(ends))[:, 0])

@@ -125,7 +125,7 @@ def teacher_network(space: Space, trained: dict[str, Any], resolution: int) -> N
         network = space.network(space.parse(trained["arch"]))
         sizes: tuple[int, ...] = (network.size,)
     else:
-        x = space.cardinality - 1
+        x = space.largest
         sizes = space.genes[space.index["resolution"]].choices if "resolution" in space.index else ()
         if resolution in sizes:
             x[space.index["resolution"]] = sizes.index(resolution)

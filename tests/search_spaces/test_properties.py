@@ -111,3 +111,11 @@ def test_size_counts_the_networks(name):
         assert len(np.unique(X, axis=0)) == space.size
     else:
         assert len(np.unique(space.sample(np.random.default_rng(0), 200), axis=0)) == 200
+
+
+@CASES
+@given(genotypes())
+def test_no_network_has_more_macs_than_the_largest_nor_fewer_than_the_smallest(case):
+    space, (x,) = case
+    least, macs, most = (space.network(arch).macs for arch in (space.smallest, space.canonical(x)[0], space.largest))
+    assert least <= macs <= most
