@@ -30,6 +30,7 @@ from supernet_parts.common import share_of
 
 RESULTS = Path(__file__).resolve().parents[1] / "benchmarks"
 DESIGNED, HAND_MADE = "designed", ("ofa_mbv3", "proxyless", "ofa_resnet50")
+MORE = {"proxyless": ["--random-subnets", 4]}  # its blocks share no weights, so that each is trained more rarely
 ASKED = {"times_faster": 1.5, "points_better": 2.0}
 
 
@@ -82,11 +83,13 @@ def runs(options: argparse.Namespace) -> list[tuple[str, int]]:
 
 def train_part(options: argparse.Namespace) -> dict[str, Any]:
     """A supernet of every space and seed, then quantised for all."""
-    done = []
+    done, stems = [], dict(zip(HAND_MADE, options.stems.split(","), strict=True))
     for name, seed in share_of(options, runs(options)):
         plain, quantised = (options.out / f"{name}-{seed}" / kind for kind in ("fp32", "int8"))
         space = str(options.designed) if name == DESIGNED else name
-        extra = [*shlex.split(options.extra), "--epochs", options.epochs, "--seed", seed]
+        extra = [*shlex.split(options.extra), "--epochs", options.epochs, "--seed", seed, *MORE.get(name, [])]
+        if name != DESIGNED:
+            extra += ["-o", f"stem_stride={stems[name]}"]
         nas("train", space, "--data", options.data, "--out", plain, *extra)
         reference = json.loads((plain / "config.json").read_text())["space"]["name"]
         nas("train", reference, "--method", "qfa", "--from", plain, "--out", quantised)
@@ -155,7 +158,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=60, help="Of every supernet; score wants few, 2 say.")
     parser.add_argument("--batch", type=int, default=512, help="Of the short trainings.")
     parser.add_argument("--with", dest="extra", default="", help="More options for nas train, as one word.")
-    parser.add_argument("--evaluations", type=int, default=200, help="Of the search in each supernet.")
+    parser.add_argument("--stems", default="1,1,2", help=f"Strides of the first convolution: {', '.join(HAND_MADE)}.")
+    parser.add_argument("--evaluations", type=int, default=96, help="Of the search in each supernet.")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--share", default="0/1", help="Which part of the work to do, I/N.")
     parser.add_argument("--seconds", type=float, default=120.0, help="For the measurement.")

@@ -19,11 +19,12 @@ from nas.runs import Run
 from nas.search.engine import search
 from nas.search.factory import make_searcher
 from nas.subnets import Subnets
+from predictors import TableLatency
 from supernets.data import load_dataset
 from supernets.images import nchw, prepare
 
 RECORD = "front.json"
-KEPT = 12  # networks of a front
+KEPT = 8  # networks of a front
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,11 @@ class Choosing:
     """How networks are chosen.
 
     Attributes:
-        evaluations: Of the search (NSGA-II), each the accuracy of a file on the validation images.
+        evaluations: Of the search (EHVI), each the accuracy of a file on the validation images.
         seed: Of its random choices.
     """
 
-    evaluations: int = 200
+    evaluations: int = 96
     seed: int = 0
 
 
@@ -43,17 +44,18 @@ def choose(run: Run, table: LatencyTable, folder: Path, how: Choosing) -> None:
     """Searches a quantised supernet by the table's latencies; files of the front go into a folder, with a record."""
     subnets = Subnets(run)
     evaluator, space = subnets.evaluator(), run.space
+    latency = TableLatency(table, space).fit()
 
     def scores(X: np.ndarray) -> Iterator[tuple[float, float]]:
         for x in X:
-            yield 100 - evaluator(x), table.predict(space.network(x)).median
+            yield 100 - evaluator(x), float(latency.predict(x[None])[0])
 
     folder.mkdir(parents=True, exist_ok=True)
     with progress(f"choose {folder.name}") as update:
         found = search(
             space,
             scores,
-            searcher=make_searcher("nsga2", space, seed=how.seed),
+            searcher=make_searcher("ehvi", space, seed=how.seed, known={1: latency.predict}),
             evaluations=how.evaluations,
             log=folder / "search.jsonl",
             on_progress=lambda done, total: update(done, total, ""),

@@ -22,6 +22,8 @@ def operator_weights(params: Mapping[str, Any], op: Operator) -> dict[str, Any]:
         for an operator without weights.
     """
     channels, found = op.out_shape[0], {}
+    if isinstance(op, Conv | Linear) and (own := params[f"{op.name}.kernel"].shape[-1]) < channels:
+        raise ValueError(f"{op.name}: {op.key} does not fit into weights of {own} channels.")
     if isinstance(op, Conv | Linear):
         found["kernel"] = _kernel(params, op)
     if isinstance(op, Conv | Sum) and op.norm:
@@ -39,6 +41,8 @@ def _kernel(params: Mapping[str, Any], op: Conv | Linear) -> Any:
         return filters(params, op)[op.kernel][:, :, None]
     if kernel.ndim == 2:
         kernel = kernel[None, None]
+    if min(kernel.shape[0] - op.kernel, kernel.shape[-2] * op.groups - op.in_channels) < 0:
+        raise ValueError(f"{op.name}: {op.key} does not fit into weights of shape {tuple(kernel.shape)}.")
     edge = (kernel.shape[0] - op.kernel) // 2  # a smaller filter is the centre of a larger one
     kernel = kernel[edge : edge + op.kernel, edge : edge + op.kernel]
     return _rounded(params, op, kernel[:, :, : op.in_channels // op.groups, : op.out_channels])

@@ -1,0 +1,32 @@
+"""Weights of a supernet: every network of its space fits into them."""
+
+import numpy as np
+import pytest
+
+from search_spaces import Conv, Linear, get_space
+from supernets.shared import init_shared
+from supernets.slicing import operator_weights
+
+SPACES = {
+    "ofa_resnet50": {"resolutions": 32},
+    "mnasnet": {"image_size": 32},
+    "spaceevo": {"resolutions": 32, "width": 0.25, "blocks": "555551", "windows": "021223"},
+    "proxyless": {"image_size": 32, "width": 0.25},
+}
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_every_network_fits(name):
+    space = get_space(name, **SPACES[name])
+    shapes = {key: np.broadcast_to(np.float32(0), value.shape) for key, value in init_shared(space, 0).items()}
+    for x in (space.largest, space.smallest, *space.sample(np.random.default_rng(0), 200)):
+        for op in space.network(x):
+            if isinstance(op, Conv | Linear):
+                assert operator_weights(shapes, op)["kernel"].shape[-1] == op.out_channels
+
+
+def test_what_does_not_fit_is_refused():
+    space = get_space("spaceevo", resolutions=32, width=0.25)
+    op = next(op for op in space.network(space.largest) if isinstance(op, Conv))
+    with pytest.raises(ValueError, match=f"^{op.name}: .* does not fit into weights of 3 channels"):
+        operator_weights({f"{op.name}.kernel": np.zeros((3, 3, 3, 3))}, op)
