@@ -192,9 +192,25 @@ def _print(document: dict[str, Any]) -> None:
             for row in document["alternatives"]
         ],
     )
-    for row in document["limits"]:
-        if not row["share"]:
-            print(f"No network drawn from it is under {row['limit_ms']:g} ms.")
+    for line in left_to_luck(document["limits"], document["goal"]["draws"]):
+        print(line)
+
+
+def left_to_luck(limits: list[dict[str, float]], draws: int) -> list[str]:
+    """A line for each limit under which fewer networks were drawn than the score averages over.
+
+    One that happens to be there counts almost as much as thousands (the penalty's exponent is 0.01), so that an
+    evolution of thousands of spaces finds the luckiest.
+    """
+    from predictors.space_quality import BEST
+
+    counts = [(row["limit_ms"], round(row["share"] * draws)) for row in limits]
+    return [
+        f"Only {under} of the {draws} networks drawn from it are under {limit:g} ms: what it scores there is luck; "
+        "give larger limits, or more --draws."
+        for limit, under in counts
+        if under < BEST
+    ]
 
 
 def _runner_up(scores: dict[str, float], chosen: str) -> tuple[str, str]:

@@ -6,6 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 
+from nas.commands.design_space import left_to_luck
 from nas.design import evolution as evo
 from nas.design.evolution import EvolutionConfig, choices, evolve
 from nas.design.lookup import Lookup, StageLookup, outer_latency, stage_latency
@@ -193,6 +194,13 @@ def test_page(tmp_path):
     drawn = curve([0.2, 0.7, 0.5, 1.0])
     heights = [float(p.split(",")[1]) for p in drawn.split('points="')[1].split('"')[0].split()]
     assert heights == sorted(heights, reverse=True) and heights[1] == heights[2]
+
+
+def test_limits_that_luck_decides_are_named():
+    limits = [{"limit_ms": 0.45, "share": 1e-5}, {"limit_ms": 0.6, "share": 5e-4}, {"limit_ms": 0.4, "share": 0.0}]
+    few, none = left_to_luck(limits, 100_000)
+    assert few.startswith("Only 1 of the 100000 networks drawn from it are under 0.45 ms")
+    assert none.startswith("Only 0 of the 100000 networks drawn from it are under 0.4 ms")
 
 
 @pytest.mark.parametrize("sizes", [(10, 20, 5), (10, 5, 6), (10, 5, 0)])
