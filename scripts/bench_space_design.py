@@ -22,6 +22,7 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -90,11 +91,21 @@ def train_part(options: argparse.Namespace) -> dict[str, Any]:
         extra = [*shlex.split(options.extra), "--epochs", options.epochs, "--seed", seed, *MORE.get(name, [])]
         if name != DESIGNED:
             extra += ["-o", f"stem_stride={stems[name]}"]
+        if options.after_first and seed:
+            begun(options.out / f"{name}-0" / "fp32")
         nas("train", space, "--data", options.data, "--out", plain, *extra)
+        if options.after_first and seed:
+            begun(options.out / f"{name}-0" / "int8")
         reference = json.loads((plain / "config.json").read_text())["space"]["name"]
         nas("train", reference, "--method", "qfa", "--from", plain, "--out", quantised)
         done.append(str(quantised))
     return {"runs": done}
+
+
+def begun(run: Path) -> None:
+    """Waits until a training has begun, whose programs are kept and need not be compiled again."""
+    while not [*run.glob("supernet/events*")]:
+        time.sleep(1)
 
 
 def nas(*arguments: object) -> None:
@@ -117,7 +128,7 @@ def choose_part(options: argparse.Namespace) -> dict[str, Any]:
         path = own_table(options) if name == DESIGNED else options.tables / f"{name}.parquet"
         if not (folder / RECORD).is_file():
             run = Run.open(options.out / f"{name}-{seed}" / "int8")
-            choose(run, LatencyTable.read(path), folder, Choosing(options.evaluations, seed))
+            choose(run, LatencyTable.read(path), folder, Choosing(options.evaluations, seed, options.most_ms))
         done.append(str(folder))
     return {"fronts": done}
 
@@ -160,8 +171,10 @@ def main() -> None:
     parser.add_argument("--with", dest="extra", default="", help="More options for nas train, as one word.")
     parser.add_argument("--stems", default="1,1,2", help=f"Strides of the first convolution: {', '.join(HAND_MADE)}.")
     parser.add_argument("--evaluations", type=int, default=96, help="Of the search in each supernet.")
+    parser.add_argument("--most-ms", type=float, default=float("inf"), help="Largest latency of a chosen network.")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--share", default="0/1", help="Which part of the work to do, I/N.")
+    parser.add_argument("--after-first", action="store_true", help="Seeds wait until the first one's training began.")
     parser.add_argument("--seconds", type=float, default=120.0, help="For the measurement.")
     parser.add_argument("--seed", type=int, default=0, help="Of the score.")
     parser.add_argument("--quick", action="store_true", help="Keeps no result in benchmarks/.")

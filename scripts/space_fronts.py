@@ -34,10 +34,12 @@ class Choosing:
     Attributes:
         evaluations: Of the search (EHVI), each the accuracy of a file on the validation images.
         seed: Of its random choices.
+        most_ms: Latency that no network may have more of, so that all spaces look where they can be compared.
     """
 
     evaluations: int = 96
     seed: int = 0
+    most_ms: float = np.inf
 
 
 def choose(run: Run, table: LatencyTable, folder: Path, how: Choosing) -> None:
@@ -55,7 +57,7 @@ def choose(run: Run, table: LatencyTable, folder: Path, how: Choosing) -> None:
         found = search(
             space,
             scores,
-            searcher=make_searcher("ehvi", space, seed=how.seed, known={1: latency.predict}),
+            searcher=make_searcher("ehvi", space, seed=how.seed, known={1: latency.predict}, limits={1: how.most_ms}),
             evaluations=how.evaluations,
             log=folder / "search.jsonl",
             on_progress=lambda done, total: update(done, total, ""),

@@ -16,8 +16,9 @@ def init_shared(space: Space, seed: int) -> Params:
     """Fresh weights for a space: of its elastic network, or else tensors as large as any of its networks needs."""
     if isinstance(space, MBConvSpace):
         return init_params(space, seed)
-    rows = [*covering(space), space.largest]  # kernels may be covered and a block's largest still be missing
-    return init_networks(map(space.network, rows), seed)
+    # all kernels may be covered, and the largest of a block still be missing
+    archs = [*covering(space), space.check(space.largest)]
+    return init_networks((space.network(arch) for arch in archs), seed)
 
 
 def init_networks(networks: Iterable[Network], seed: int) -> Params:

@@ -12,6 +12,7 @@ from nas.design.evolution import EvolutionConfig, choices, evolve
 from nas.design.lookup import Lookup, StageLookup, outer_latency, stage_latency
 from nas.design.page import curve, write_page
 from nas.design.profiling import covering
+from nas.design.run import opened
 from nas.design.score_log import ScoreLog
 from nas.errors import RunError, UserError
 from nas.spaces import open_space
@@ -194,6 +195,17 @@ def test_page(tmp_path):
     drawn = curve([0.2, 0.7, 0.5, 1.0])
     heights = [float(p.split(",")[1]) for p in drawn.split('points="')[1].split('"')[0].split()]
     assert heights == sorted(heights, reverse=True) and heights[1] == heights[2]
+
+
+def test_what_was_designed_for_vnni_scores_what_is_recorded(root):
+    """Distilled losses, an INT8 table and an evolution's scores are kept: a score is the same wherever it is asked."""
+    folder = root / "benchmarks" / "designed-vnni"
+    record = json.loads((folder / "design.json").read_text())
+    blocks, windows = (record["space"]["options"][key] for key in ("blocks", "windows"))
+    _, score, limits = opened(folder)
+    assert limits == (0.6, 0.8, 1.0, 1.3)
+    assert score(tuple(map(int, blocks + windows))) == pytest.approx(record["score"]) == max(record["curve"])
+    assert score((2, *map(int, blocks[1:] + windows))) == pytest.approx(record["alternatives"][0]["blocks"]["mbv3"])
 
 
 def test_limits_that_luck_decides_are_named():
