@@ -107,7 +107,7 @@ class ChoiceSpace(Space):
 
     @property
     def largest(self) -> np.ndarray:
-        """Genotype of the costliest block in every layer; the last one may be a skip."""
+        """Genotype of the costliest block in every layer, wherever it stands among the choices."""
         return np.array([np.argmax(macs) for macs in self._macs])
 
     @property

@@ -6,7 +6,7 @@ from dataclasses import replace
 import jax.numpy as jnp
 import numpy as np
 
-from search_spaces import Conv, Linear, MBConvSpace, Network, Space, Sum, covering
+from search_spaces import Conv, Linear, MBConvSpace, Network, Operator, Space, Sum, covering
 from supernets.params import Params, init_params
 
 Weighted = Conv | Linear | Sum
@@ -25,7 +25,9 @@ def init_networks(networks: Iterable[Network], seed: int) -> Params:
     """Fresh weights (He normal) for networks that share by name; smaller depthwise filters come out of the largest."""
     found: dict[str, Weighted] = {}
     kernels: dict[str, set[int]] = {}
+    projected: set[str] = set()  # what adds to a convolution of its own block, and not to what the block reads
     for network in networks:
+        projected |= {op.name for op in network if _adds_to_projection(network, op)}
         for op in network:
             if isinstance(op, Conv | Linear) or (isinstance(op, Sum) and op.norm):
                 found[op.name] = _larger(found.get(op.name), op)
@@ -33,7 +35,10 @@ def init_networks(networks: Iterable[Network], seed: int) -> Params:
     rng = np.random.default_rng(seed)
     params: dict[str, np.ndarray] = {}
     for name, op in sorted(found.items()):
-        params |= {f"{name}.{field}": value for field, value in _fresh(op, sorted(kernels[name]), rng).items()}
+        params |= {
+            f"{name}.{field}": value
+            for field, value in _fresh(op, sorted(kernels[name]), name in projected, rng).items()
+        }
     return {name: jnp.asarray(value, jnp.float32) for name, value in params.items()}
 
 
@@ -48,7 +53,11 @@ def _larger(a: Weighted | None, b: Weighted) -> Weighted:
     return replace(a, **values)
 
 
-def _fresh(op: Weighted, kernels: list[int], rng: np.random.Generator) -> dict[str, np.ndarray]:
+def _adds_to_projection(network: Network, op: Operator) -> bool:
+    return len(op.inputs) == 2 and op.inputs[1] > 0 and network.operators[op.inputs[1] - 1].part == op.part
+
+
+def _fresh(op: Weighted, kernels: list[int], projected: bool, rng: np.random.Generator) -> dict[str, np.ndarray]:
     fields: dict[str, np.ndarray] = {}
     if isinstance(op, Conv):
         shape: tuple[int, ...] = (op.kernel, op.kernel, op.in_channels // op.groups, op.out_channels)
@@ -61,8 +70,9 @@ def _fresh(op: Weighted, kernels: list[int], rng: np.random.Generator) -> dict[s
         fields["kernel"] = rng.standard_normal((op.in_channels, op.out_channels)) * np.sqrt(1 / op.in_channels)
     channels = op.out_shape[0]
     if isinstance(op, Conv | Sum) and op.norm:
-        # a residual branch starts at zero (Goyal et al. 2017): deep and shallow networks begin alike
-        starts_at_zero = isinstance(op, Conv) and len(op.inputs) == 2
+        # beside an identity a branch starts at zero (Goyal et al. 2017), so that deep and shallow networks begin alike;
+        # beside a projection it does not, as in Once-for-All: networks would begin as a chain of 1 x 1 convolutions
+        starts_at_zero = isinstance(op, Conv) and len(op.inputs) == 2 and not projected
         fields |= {"gamma": np.zeros(channels) if starts_at_zero else np.ones(channels), "beta": np.zeros(channels)}
     if isinstance(op, Conv | Linear) and op.bias:
         fields["bias"] = np.zeros(channels)

@@ -30,3 +30,15 @@ def test_what_does_not_fit_is_refused():
     op = next(op for op in space.network(space.largest) if isinstance(op, Conv))
     with pytest.raises(ValueError, match=f"^{op.name}: .* does not fit into weights of 3 channels"):
         operator_weights({f"{op.name}.kernel": np.zeros((3, 3, 3, 3))}, op)
+
+
+@pytest.mark.parametrize("name", ["ofa_resnet50", "spaceevo"])
+def test_branches_start_at_zero_only_beside_an_identity(name):
+    space = get_space(name, **SPACES[name])
+    params = init_shared(space, 0)
+    blocks = [op for op in space.network(space.largest) if len(op.inputs) == 2 and not op.name.startswith("stem")]
+    gammas = {op.name: float(params[f"{op.name}.gamma"].max()) for op in blocks}
+    # where a stage begins, the other branch is a convolution; of stage 0 it is what the block reads
+    begin = {name for name in gammas if ".block1." in name and not name.startswith("stage0")}
+    assert begin and {gammas[name] for name in begin} == {1.0}
+    assert {gammas[name] for name in gammas.keys() - begin} == {0.0}
