@@ -14,6 +14,7 @@ from search_spaces.nasbench201 import nasbench201
 from search_spaces.nasbench_macro import nasbench_macro
 from search_spaces.network import Network
 from search_spaces.ofa_mbv3 import ofa_mbv3
+from search_spaces.ofa_proxyless import ofa_proxyless
 from search_spaces.ofa_resnet50 import ofa_resnet50
 from search_spaces.operators import Conv, GlobalPool, Linear, Operator, Pool, Scale, Shuffle, Sum, Zero
 from search_spaces.proxyless import proxyless
@@ -23,7 +24,18 @@ from search_spaces.spaceevo import spaceevo
 from search_spaces.user_code import is_user_function, load_function
 
 SPACES: dict[str, Callable[..., Space]] = {
-    f.__name__: f for f in (ofa_mbv3, ofa_resnet50, proxyless, fbnet, mnasnet, nasbench201, nasbench_macro, spaceevo)
+    f.__name__: f
+    for f in (
+        ofa_mbv3,
+        ofa_proxyless,
+        ofa_resnet50,
+        proxyless,
+        fbnet,
+        mnasnet,
+        nasbench201,
+        nasbench_macro,
+        spaceevo,
+    )
 }
 
 

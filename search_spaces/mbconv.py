@@ -39,8 +39,9 @@ class MBConvSpec:
         first_channels: Outputs of the fixed first block (3 x 3, not expanded).
         stages: The elastic stages.
         final_channels: Outputs of the last 1 x 1 convolution before pooling.
-        feature_channels: Outputs of the 1 x 1 convolution (no norm, no bias) after pooling.
+        feature_channels: Outputs of the 1 x 1 convolution (no norm, no bias) after pooling; 0 for none.
         head_activation: Activation of those two.
+        first_activation: Of the fixed first block.
     """
 
     in_channels: int
@@ -54,6 +55,12 @@ class MBConvSpec:
     final_channels: int
     feature_channels: int
     head_activation: Activation
+    first_activation: Activation = "relu"
+
+    @property
+    def features(self) -> int:
+        """What the classifier reads."""
+        return self.feature_channels or self.final_channels
 
 
 def hidden_channels(in_channels: int, expand: int) -> int:
@@ -95,7 +102,8 @@ class MBConvSpace(Space):
         x = b.conv(
             "stem", b.image, spec.stem_channels, kernel=3, stride=spec.stem_stride, activation=spec.stem_activation
         )
-        x = b.mbconv("first", x, spec.first_channels, hidden=spec.stem_channels, kernel=3, activation="relu")
+        hidden = spec.stem_channels
+        x = b.mbconv("first", x, spec.first_channels, hidden=hidden, kernel=3, activation=spec.first_activation)
         for s, stage in enumerate(spec.stages, 1):
             for block in range(1, values[f"stage{s}.depth"] + 1):
                 name = f"stage{s}.block{block}"
@@ -113,6 +121,7 @@ class MBConvSpace(Space):
                 )
         x = b.conv("final_expand", x, spec.final_channels, activation=spec.head_activation)
         x = b.global_pool("pool", x)
-        x = b.conv("feature_mix", x, spec.feature_channels, activation=spec.head_activation, norm=False)
+        if spec.feature_channels:
+            x = b.conv("feature_mix", x, spec.feature_channels, activation=spec.head_activation, norm=False)
         b.linear("classifier", x, spec.num_classes)
         return b.build()

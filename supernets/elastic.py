@@ -17,6 +17,7 @@ from jax import lax
 
 from search_spaces import MBConvSpace
 from search_spaces.mbconv import Stage, hidden_channels, se_channels
+from search_spaces.operators import Activation
 from supernets.depthwise import depthwise
 from supernets.layers import ACTIVATIONS, Moments, convolution, normalise, pointwise
 
@@ -159,15 +160,15 @@ class Block(nnx.Module):
 class FirstBlock(nnx.Module):
     """The fixed block after the stem: depthwise 3 x 3, projection, no expansion."""
 
-    def __init__(self, channels: int, out: int, *, rng: np.random.Generator) -> None:
-        self.residual = channels == out
+    def __init__(self, channels: int, out: int, activation: Activation, *, rng: np.random.Generator) -> None:
+        self.residual, self.activation = channels == out, activation
         self.depthwise = Depthwise(channels, (3,), rng=rng)
         self.project = Conv(channels, out, rng=rng)
 
     def __call__(self, x: Array, given: Stats | None) -> tuple[Array, Stats]:
         given, stats = given or {}, {}
         y, stats["depthwise"] = self.depthwise(x, jnp.int32(0), given.get("depthwise"), stride=1)
-        y, stats["project"] = self.project(ACTIVATIONS["relu"](y), given.get("project"))
+        y, stats["project"] = self.project(ACTIVATIONS[self.activation](y), given.get("project"))
         return (x + y if self.residual else y), stats
 
 
@@ -194,14 +195,15 @@ class Supernet(nnx.Module):
         self.spec = spec
         self.columns = dict(space.index)
         self.stem = Conv(spec.in_channels, spec.stem_channels, kernel=3, rng=rng)
-        self.first = FirstBlock(spec.stem_channels, spec.first_channels, rng=rng)
+        self.first = FirstBlock(spec.stem_channels, spec.first_channels, spec.first_activation, rng=rng)
         channels = spec.first_channels
         for s, stage in enumerate(spec.stages, 1):
             setattr(self, f"stage{s}", ElasticStage(channels, stage, rng=rng))
             channels = stage.channels
         self.final_expand = Conv(channels, spec.final_channels, rng=rng)
-        self.feature_mix = Conv(spec.final_channels, spec.feature_channels, norm=False, rng=rng)
-        self.classifier = Affine(spec.feature_channels, spec.num_classes, rng=rng)
+        if spec.feature_channels:
+            self.feature_mix = Conv(spec.final_channels, spec.feature_channels, norm=False, rng=rng)
+        self.classifier = Affine(spec.features, spec.num_classes, rng=rng)
 
     def __call__(
         self, images: Array, genes: Array, given: Stats | None = None, dropout: Array | None = None
@@ -242,7 +244,8 @@ class Supernet(nnx.Module):
                 collect(name, found)
         x, stats["final_expand"] = self.final_expand(x, _one(given, "final_expand"))
         x = ACTIVATIONS[spec.head_activation](x).mean(axis=(1, 2))
-        x = ACTIVATIONS[spec.head_activation](pointwise(x, self.feature_mix.kernel[...]))
+        if spec.feature_channels:
+            x = ACTIVATIONS[spec.head_activation](pointwise(x, self.feature_mix.kernel[...]))
         if dropout is not None:
             x = x * dropout
         return self.classifier(x), stats

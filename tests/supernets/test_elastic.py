@@ -1,5 +1,7 @@
 """One program for all subnets, and the same outputs stand-alone, in Flax and in ONNX Runtime."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,8 +9,8 @@ import onnxruntime
 import pytest
 
 from latency_tables import onnx_model
-from search_spaces import reference_network
-from supernets import Calibrator, NetworkModule, export_weights, extract, sort_channels
+from search_spaces import MBConvSpace, get_space, reference_network
+from supernets import Calibrator, NetworkModule, export_weights, extract, init_params, sort_channels
 from supernets.images import nchw
 from supernets.params import bind, supernet
 
@@ -48,6 +50,17 @@ def test_extracted_network_equals_the_supernet(space, params, program):
         np.testing.assert_allclose(module(batch, use_batch_statistics=True), expected, atol=1e-4)
         again, _ = program(params, batch, x, stats)
         np.testing.assert_allclose(again, expected, atol=1e-4)
+
+
+def test_extracted_network_equals_the_supernet_of_proxylessnas_blocks(rng):
+    """No convolution after pooling, ReLU6 throughout, a stage of one depth."""
+    spec = get_space("ofa_proxyless", width=0.1, num_classes=4, resolutions=8, stem_stride=1, in_channels=1).spec
+    space = MBConvSpace("last_stages", replace(spec, stages=spec.stages[4:]), {})
+    params = {name: value + 0.3 * rng.normal(size=value.shape) for name, value in init_params(space, 0).items()}
+    for x in (space.largest, space.sample(rng, 1)[0]):
+        expected, stats = bind(supernet(space), params)(images(8), jnp.asarray(x))
+        module, _ = extract(params, space.network(x), stats)
+        np.testing.assert_allclose(module(images(8)), expected, atol=1e-4)
 
 
 def test_subnets_differ(space, params, program):
