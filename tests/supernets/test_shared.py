@@ -1,5 +1,7 @@
 """Weights of a supernet: every network of its space fits into them."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -15,10 +17,17 @@ SPACES = {
 }
 
 
+@cache
+def fresh(name):
+    """A space and weights for it."""
+    space = get_space(name, **SPACES[name])
+    return space, init_shared(space, 0)
+
+
 @pytest.mark.parametrize("name", SPACES)
 def test_every_network_fits(name):
-    space = get_space(name, **SPACES[name])
-    shapes = {key: np.broadcast_to(np.float32(0), value.shape) for key, value in init_shared(space, 0).items()}
+    space, params = fresh(name)
+    shapes = {key: np.broadcast_to(np.float32(0), value.shape) for key, value in params.items()}
     for x in (space.largest, space.smallest, *space.sample(np.random.default_rng(0), 200)):
         for op in space.network(x):
             if isinstance(op, Conv | Linear):
@@ -34,8 +43,7 @@ def test_what_does_not_fit_is_refused():
 
 @pytest.mark.parametrize("name", ["ofa_resnet50", "spaceevo"])
 def test_branches_start_at_zero_only_beside_an_identity(name):
-    space = get_space(name, **SPACES[name])
-    params = init_shared(space, 0)
+    space, params = fresh(name)
     blocks = [op for op in space.network(space.largest) if len(op.inputs) == 2 and not op.name.startswith("stem")]
     gammas = {op.name: float(params[f"{op.name}.gamma"].max()) for op in blocks}
     # where a stage begins, the other branch is a convolution; of stage 0 it is what the block reads
