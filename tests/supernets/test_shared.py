@@ -12,7 +12,7 @@ from supernets.slicing import operator_weights
 SPACES = {
     "ofa_resnet50": {"resolutions": 32},
     "mnasnet": {"image_size": 32},
-    "spaceevo": {"resolutions": 32, "width": 0.25, "blocks": "555551", "windows": "021223"},
+    "spaceevo": {"resolutions": 32, "width": 0.5, "blocks": "555551", "windows": "021223", "stem_stride": 1},
     "proxyless": {"image_size": 32, "width": 0.25},
 }
 
@@ -44,9 +44,9 @@ def test_what_does_not_fit_is_refused():
 @pytest.mark.parametrize("name", ["ofa_resnet50", "spaceevo"])
 def test_branches_start_at_zero_only_beside_an_identity(name):
     space, params = fresh(name)
-    blocks = [op for op in space.network(space.largest) if len(op.inputs) == 2 and not op.name.startswith("stem")]
+    ends = ("stem", "stage0")  # whose branches are beside the one or the other, as widths are
+    blocks = [op for op in space.network(space.largest) if len(op.inputs) == 2 and not op.name.startswith(ends)]
     gammas = {op.name: float(params[f"{op.name}.gamma"].max()) for op in blocks}
-    # where a stage begins, the other branch is a convolution; of stage 0 it is what the block reads
-    begin = {name for name in gammas if ".block1." in name and not name.startswith("stage0")}
+    begin = {name for name in gammas if ".block1." in name}  # where a stage begins, the other branch is a convolution
     assert begin and {gammas[name] for name in begin} == {1.0}
     assert {gammas[name] for name in gammas.keys() - begin} == {0.0}
