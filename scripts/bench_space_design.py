@@ -18,7 +18,6 @@ more accurate at equal latency); the last result is kept in benchmarks/.
 
 import argparse
 import json
-import os
 import shlex
 import subprocess
 import sys
@@ -45,10 +44,10 @@ def score_part(options: argparse.Namespace) -> dict[str, Any]:
     from nas.design.evolution import random_design
     from nas.design.run import opened
     from nas.files import write_json
-    from nas.jax_setup import MANY_PROGRAMS, keep_programs
+    from nas.jax_setup import keep_programs, spare_autotuning
     from supernets.data import load_dataset
 
-    os.environ.setdefault("XLA_FLAGS", MANY_PROGRAMS)
+    spare_autotuning()
     keep_programs()
     hyper, score, limits = opened(options.designed, options.table)
     table, data = LatencyTable.read(own_table(options)), load_dataset(options.data)

@@ -1,6 +1,6 @@
 """Spaces of inverted residual blocks: stages whose depth, kernels and expansions are free."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,6 +61,30 @@ class MBConvSpec:
     def features(self) -> int:
         """What the classifier reads."""
         return self.feature_channels or self.final_channels
+
+
+def distinct(resolutions: int | Iterable[int]) -> tuple[int, ...]:
+    """One size or several, ascending."""
+    return (resolutions,) if isinstance(resolutions, int) else tuple(sorted(set(resolutions)))
+
+
+def elastic_options(
+    width: float, num_classes: int, resolutions: Sequence[int], stem_stride: int, in_channels: int
+) -> dict[str, object]:
+    """The options that the published elastic spaces have in common; what only they check is checked here.
+
+    Raises:
+        SpaceError: if the width is out of range.
+    """
+    if not 0.1 <= width <= 4:
+        raise SpaceError(f"width (={width}) must be between 0.1 and 4.")
+    return {
+        "width": width,
+        "num_classes": num_classes,
+        "resolutions": list(resolutions),
+        "stem_stride": stem_stride,
+        "in_channels": in_channels,
+    }
 
 
 def hidden_channels(in_channels: int, expand: int) -> int:

@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 
 from search_spaces.builder import make_divisible
-from search_spaces.errors import SpaceError
-from search_spaces.mbconv import MBConvSpace, MBConvSpec, Stage
+from search_spaces.mbconv import MBConvSpace, MBConvSpec, Stage, distinct, elastic_options
 
 RESOLUTIONS = tuple(range(128, 225, 4))
 
@@ -30,9 +29,8 @@ def ofa_mbv3(
         stem_stride: 2 as published, or 1.
         in_channels: 3 for colour, 1 for grey pictures.
     """
-    if not 0.1 <= width <= 4:
-        raise SpaceError(f"width (={width}) must be between 0.1 and 4.")
-    sizes = (resolutions,) if isinstance(resolutions, int) else tuple(sorted(set(resolutions)))
+    sizes = distinct(resolutions)
+    options = elastic_options(width, num_classes, sizes, stem_stride, in_channels)
 
     def scaled(channels: int) -> int:
         return make_divisible(channels * width)
@@ -57,11 +55,4 @@ def ofa_mbv3(
         feature_channels=scaled(1280),
         head_activation="hswish",
     )
-    options: dict[str, object] = {
-        "width": width,
-        "num_classes": num_classes,
-        "resolutions": list(sizes),
-        "stem_stride": stem_stride,
-        "in_channels": in_channels,
-    }
     return MBConvSpace("ofa_mbv3", spec, options)

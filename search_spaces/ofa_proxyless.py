@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 
 from search_spaces.builder import make_divisible
-from search_spaces.errors import SpaceError
-from search_spaces.mbconv import MBConvSpace, MBConvSpec, Stage
+from search_spaces.mbconv import MBConvSpace, MBConvSpec, Stage, distinct, elastic_options
 from search_spaces.ofa_mbv3 import RESOLUTIONS
 from search_spaces.proxyless import CHANNELS, DEPTHS, STRIDES
 
@@ -29,9 +28,8 @@ def ofa_proxyless(
         stem_stride: 2 as published, or 1 for small pictures.
         in_channels: 3 for colour, 1 for grey pictures.
     """
-    if not 0.1 <= width <= 4:
-        raise SpaceError(f"width (={width}) must be between 0.1 and 4.")
-    sizes = (resolutions,) if isinstance(resolutions, int) else tuple(sorted(set(resolutions)))
+    sizes = distinct(resolutions)
+    options = elastic_options(width, num_classes, sizes, stem_stride, in_channels)
     stem, first, *middle, final = (make_divisible(channels * width) for channels in CHANNELS)
     stages = tuple(
         Stage(channels, stride, "relu6", squeeze_excite=False, depths=tuple(range(min(2, depth), depth + 1)))
@@ -51,11 +49,4 @@ def ofa_proxyless(
         feature_channels=0,
         head_activation="relu6",
     )
-    options: dict[str, object] = {
-        "width": width,
-        "num_classes": num_classes,
-        "resolutions": list(sizes),
-        "stem_stride": stem_stride,
-        "in_channels": in_channels,
-    }
     return MBConvSpace("ofa_proxyless", spec, options)

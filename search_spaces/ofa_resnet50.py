@@ -6,6 +6,7 @@ import numpy as np
 
 from search_spaces.builder import NetworkBuilder, make_divisible
 from search_spaces.errors import SpaceError
+from search_spaces.mbconv import distinct
 from search_spaces.network import Network
 from search_spaces.ofa_mbv3 import RESOLUTIONS
 from search_spaces.space import Gene, Space
@@ -105,7 +106,7 @@ def ofa_resnet50(
         stem_stride: 2 as published, or 1.
         in_channels: 3 for colour, 1 for grey pictures.
     """
-    sizes = (resolutions,) if isinstance(resolutions, int) else tuple(sorted(set(resolutions)))
+    sizes = distinct(resolutions)
     if not sizes or min(sizes) < 16 * stem_stride:
         raise SpaceError(f"resolutions (={sizes}) must be at least {16 * stem_stride} px.")
     if num_classes < 1 or in_channels < 1:

@@ -7,7 +7,7 @@ import numpy as np
 
 from search_spaces.builder import NetworkBuilder, make_divisible
 from search_spaces.errors import SpaceError
-from search_spaces.mbconv import se_channels
+from search_spaces.mbconv import distinct, se_channels
 from search_spaces.network import Network
 from search_spaces.operators import Activation
 from search_spaces.space import Gene, Space
@@ -223,7 +223,7 @@ def spaceevo(
         if not good or any(int(d) >= limit for d, limit in zip(digits, limits, strict=True)):
             highest = "".join(str(limit - 1) for limit in limits)
             raise SpaceError(f"{name} (={digits!r}) must be {len(STAGES)} digits, at most {highest} digit by digit.")
-    sizes = (resolutions,) if isinstance(resolutions, int) else tuple(sorted(set(resolutions)))
+    sizes = distinct(resolutions)
     if not sizes or min(sizes) < 8:
         raise SpaceError(f"resolutions (={sizes}) must be at least 8 px.")
     if num_classes < 1 or in_channels < 1:

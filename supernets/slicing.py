@@ -22,8 +22,6 @@ def operator_weights(params: Mapping[str, Any], op: Operator) -> dict[str, Any]:
         for an operator without weights.
     """
     channels, found = op.out_shape[0], {}
-    if isinstance(op, Conv | Linear) and (own := params[f"{op.name}.kernel"].shape[-1]) < channels:
-        raise ValueError(f"{op.name}: {op.key} does not fit into weights of {own} channels.")
     if isinstance(op, Conv | Linear):
         found["kernel"] = _kernel(params, op)
     if isinstance(op, Conv | Sum) and op.norm:
@@ -35,6 +33,8 @@ def operator_weights(params: Mapping[str, Any], op: Operator) -> dict[str, Any]:
 
 def _kernel(params: Mapping[str, Any], op: Conv | Linear) -> Any:
     kernel = params[f"{op.name}.kernel"]
+    if kernel.shape[-1] < op.out_channels:
+        raise ValueError(f"{op.name}: {op.key} does not fit into weights of {kernel.shape[-1]} channels.")
     if isinstance(op, Linear):
         return _rounded(params, op, kernel[: op.in_channels, : op.out_channels])
     if op.depthwise:
