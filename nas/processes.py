@@ -103,6 +103,22 @@ def _visible(count: int) -> list[str]:
     return found
 
 
+def join_hosts(hosts: str | None) -> int:
+    """Joins the other hosts, if there are any, before anything else of JAX; which one this is, from 0."""
+    from nas.jax_setup import threads_for_virtual_devices
+
+    threads_for_virtual_devices()
+    if hosts is None:
+        return 0
+    from nas.errors import UserError
+    from supernets.placement import connect
+
+    address, *numbers = hosts.split(",")
+    if address != "auto" and (len(numbers) != 2 or not all(n.isdigit() for n in numbers)):
+        raise UserError(f"--hosts (={hosts!r}) must be host:port,COUNT,INDEX, e.g. 10.0.0.1:1234,2,0, or auto.")
+    return connect(address, *map(int, numbers))
+
+
 def gpus() -> list[str]:
     """Names of this host's NVIDIA GPUs that this process may use, as CUDA_VISIBLE_DEVICES takes them."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -70,9 +70,10 @@ def score_part(options: argparse.Namespace) -> dict[str, Any]:
 
 def own_table(options: argparse.Namespace) -> Path:
     """The INT8 table of the hyperspace."""
+    if options.table:
+        return Path(options.table)
     device = json.loads((options.designed / "design.json").read_text())["device"]
-    path: Path = options.table or options.designed / "tables" / f"{device}.parquet"
-    return path
+    return Path(options.designed) / "tables" / f"{device}.parquet"
 
 
 def runs(options: argparse.Namespace) -> list[tuple[str, int]]:

@@ -113,8 +113,8 @@ class TrainConfig:
                 f"method qfa starts from a trained supernet in fp32: warm_epochs (={self.warm_epochs}) must be 0 and "
                 f"precision (={self.precision!r}) 'fp32'."
             )
-        for name, amount in (("mixup", self.mixup), ("cutmix", self.cutmix), ("distill", self.distill)):
-            if amount < 0:
+        for name in ("mixup", "cutmix", "distill", "weight_decay"):
+            if (amount := getattr(self, name)) < 0:
                 raise TrainingError(f"{name} (={amount}) must not be negative.")
         if not 0 <= self.randaugment <= 10:
             raise TrainingError(f"randaugment (={self.randaugment}) must be from 0 to 10.")

@@ -43,7 +43,7 @@ def design_space(
     population: Annotated[int, typer.Option("--population", min=1)] = 500,
     tournament: Annotated[int, typer.Option("--tournament", min=1)] = 125,
     draws: Annotated[int, typer.Option("--draws", help="Networks drawn for a space's score.", min=100)] = 100_000,
-    networks: Annotated[int, typer.Option("--networks", help="Random networks timed whole, a table.", min=8)] = 96,
+    networks: Annotated[int, typer.Option("--networks", help="Random networks timed whole, a table.", min=8)] = 192,
     table: Annotated[
         Path | None, typer.Option("--table", help="Latency table of the hyperspace, of an earlier --out.")
     ] = None,

@@ -38,6 +38,10 @@ def train(
     random_subnets: Annotated[
         int | None, typer.Option("--random-subnets", help="Random subnets a step.", min=0)
     ] = None,
+    weight_decay: Annotated[
+        float | None, typer.Option("--weight-decay", help="Of kernels; 1e-4 by default, 5e-4 suits small pictures.")
+    ] = None,
+    shift: Annotated[int | None, typer.Option("--shift", help="Largest random shift in pixels; 2 by default.")] = None,
     skip_corrupt: Annotated[
         bool, typer.Option("--skip-corrupt", help="Leave out pictures that cannot be read (see `nas data check`).")
     ] = False,
@@ -108,7 +112,7 @@ def train(
     from nas.files import writable_folder
     from nas.jax_setup import spare_autotuning
     from nas.lock import locked
-    from nas.processes import joined, run_joined, without_option
+    from nas.processes import join_hosts, joined, run_joined, without_option
     from nas.spaces import made_space, parse_options
     from nas.train_run import space_for, train_run
     from supernets.data import load_dataset
@@ -123,14 +127,15 @@ def train(
     if method == "qfa" or source is not None:
         if hosts:
             raise UserError("--hosts does not go with --method qfa; use --devices on one host.")
-        _connect(None)
+        join_hosts(None)
         document = _quantised(
             space, out, source, method, devices,
             epochs=epochs, batch_size=batch_size, peak_lr=lr, random_subnets=random_subnets,
+            weight_decay=weight_decay, shift=shift,
         )  # fmt: skip
         emit_json(document) if json else print(document["run"])
         return
-    host = _connect(hosts)
+    host = join_hosts(hosts)
     images = load_dataset(data, size=size, seed=seed, skip_corrupt=skip_corrupt, stream=stream)
     from supernets import TrainConfig
     from supernets.config import METHODS
@@ -141,10 +146,14 @@ def train(
         "batch_size": batch_size,
         "peak_lr": lr,
         "random_subnets": random_subnets,
+        "weight_decay": weight_decay,
+        "shift": shift,
     }
     differentiable = method in ("proxyless", "fbnet")
     if differentiable and hosts:
         raise UserError(f"--hosts goes with supernets, not with --method {method}; use --devices on one host.")
+    if method == "proxyless" and weight_decay is not None:
+        raise UserError("--weight-decay does not go with --method proxyless, which has the paper's, 4e-5.")
     if not differentiable and method not in METHODS:
         raise UserError(f"--method (={method!r}) must be one of: {', '.join(METHODS)}, proxyless, fbnet.")
     given |= {
@@ -230,19 +239,3 @@ def _quantised(
     config = fine_tuning(origin, {key: value for key, value in given.items() if value is not None})
     with locked(out, "nas train"):
         return quantise_run(out, source, config, devices=devices)
-
-
-def _connect(hosts: str | None) -> int:
-    """Joins the other hosts, if there are any, before anything else of JAX; which one this is, from 0."""
-    from nas.jax_setup import threads_for_virtual_devices
-
-    threads_for_virtual_devices()
-    if hosts is None:
-        return 0
-    from nas.errors import UserError
-    from supernets.placement import connect
-
-    address, *numbers = hosts.split(",")
-    if address != "auto" and (len(numbers) != 2 or not all(n.isdigit() for n in numbers)):
-        raise UserError(f"--hosts (={hosts!r}) must be host:port,COUNT,INDEX, e.g. 10.0.0.1:1234,2,0, or auto.")
-    return connect(address, *map(int, numbers))

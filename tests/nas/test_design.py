@@ -6,12 +6,13 @@ from itertools import product
 import numpy as np
 import pytest
 
+from latency_tables import get_device
 from nas.commands.design_space import left_to_luck
 from nas.design import evolution as evo
 from nas.design.evolution import EvolutionConfig, choices, evolve
 from nas.design.lookup import Lookup, StageLookup, outer_latency, stage_latency
 from nas.design.page import curve, write_page
-from nas.design.profiling import covering
+from nas.design.profiling import covering, hyper_study
 from nas.design.run import opened
 from nas.design.score_log import ScoreLog
 from nas.errors import RunError, UserError
@@ -82,6 +83,19 @@ def test_the_table_would_know_every_kernel():
     for _ in range(40):
         space = TINY.space(evo.random_design(TINY, rng))
         assert set(space.network(space.sample(rng, 1)[0]).kernels) <= keys
+
+
+def test_the_tables_networks_reach_what_evolution_may_end_at():
+    """Sizes from near the smallest to near the largest, which uniform draws miss."""
+    hyper, device = Hyperspace(width=0.5, num_classes=10, resolutions=(32,), stem_stride=1), get_device("local-cpu-1t")
+    timed = hyper_study(hyper, device).timed
+    keys = {key for network in covering(hyper) for key in network.kernels}
+    assert all(set(network.kernels) <= keys for network in timed)
+    rng = np.random.default_rng(0)
+    spaces = [hyper.space(evo.random_design(hyper, rng)) for _ in timed]
+    uniform = [space.network(space.sample(rng, 1)[0]).macs for space in spaces]
+    low, high = np.quantile([network.macs for network in timed], (0.1, 0.9))
+    assert low < 0.5 * np.quantile(uniform, 0.1) and high > 1.5 * np.quantile(uniform, 0.9)
 
 
 def test_the_score_of_every_space_is_found_by_evolution():

@@ -40,6 +40,8 @@ def test_mistakes_are_one_line(nas, tmp_path, pictures_file):
         (["ofa_mbv3", "--method", "fbnet"], "fbnet"),
         (["ofa_mbv3", "--method", "scratch"], "arch"),
         (["ofa_mbv3", "--hosts", "nowhere"], "hosts"),
+        (["ofa_mbv3", "--shift", -1], "shift"),
+        (["fbnet", "--method", "proxyless", "--reference-ms", 1, "--weight-decay", 0.1], "weight-decay"),
     ):
         done = nas("train", *arguments, *common)
         assert done.returncode == 2 and word in done.stderr and "Traceback" not in done.stderr, done.stderr

@@ -196,3 +196,5 @@ def test_options_are_checked():
         TrainConfig(batch_size=1)
     with pytest.raises(TrainingError, match="warm_epochs"):
         TrainConfig(epochs=2, warm_epochs=3)
+    with pytest.raises(TrainingError, match=r"weight_decay \(=-0.1\)"):
+        TrainConfig(weight_decay=-0.1)
