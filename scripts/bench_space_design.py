@@ -1,23 +1,25 @@
 """Does the Q-T score rank spaces as supernets trained on them do, and are designed spaces better than hand-made ones?
 
-    scripts/bench_space_design.py score DESIGNED --data cifar10/ --out bench/ --spaces 50 --epochs 2
-    scripts/bench_space_design.py train DESIGNED --data cifar10/ --out bench/ --epochs 60 --with "--batch-size 1024"
-    scripts/bench_space_design.py choose DESIGNED --out bench/ --tables bench/tables
+    scripts/bench_space_design.py score DESIGNED --data cifar10/ --out bench/ --spaces 50 --epochs 2 --at-once 12
+    scripts/bench_space_design.py fronts DESIGNED --data cifar10/ --out bench/ --tables bench/tables --epochs 60 \
+        --at-once 12 --after-first --with "--batch-size 512 --lr 0.2 --precision bf16 --validation 5000"
     scripts/bench_space_design.py measure DESIGNED --data cifar10/ --out bench/
 
-DESIGNED is a folder of `nas design-space`. What is finished is not done again, so that a killed benchmark continues;
---share 0/4 does a quarter of a part, for several GPUs.
+DESIGNED is a folder of `nas design-space`. What is finished is not done again, so that a killed benchmark continues.
+--at-once 12 divides a part among twelve processes, the GPUs in turn; --share 0/4 does a quarter of it.
 
 score: Spearman between the score of random spaces of the hyperspace and the hypervolume of the front that a short real
 training of each reaches (scripts/space_score.py; asked: at least 0.6).
-train, choose: the designed space and hand-made ones, quantised for all, with every seed, and networks out of each by
-the INT8 latency tables TABLES/SPACE.parquet (of `nas profile`; the designed space has its own). Best where a GPU is.
+fronts: the designed space and hand-made ones, quantised for all, with every seed (train), and networks out of each by
+the INT8 latency tables TABLES/SPACE.parquet (of `nas profile`; the designed space has its own; choose). Best where a
+GPU is.
 measure: the files that were chosen, on the device that they are for (asked: 1.5x faster at equal accuracy, or 2 points
 more accurate at equal latency); the last result is kept in benchmarks/.
 """
 
 import argparse
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -85,6 +87,8 @@ def train_part(options: argparse.Namespace) -> dict[str, Any]:
     """A supernet of every space and seed, then quantised for all."""
     done, stems = [], dict(zip(HAND_MADE, options.stems.split(","), strict=True))
     for name, seed in share_of(options, runs(options)):
+        if chosen(options, name, seed):
+            continue
         plain, quantised = (options.out / f"{name}-{seed}" / kind for kind in ("fp32", "int8"))
         space = str(options.designed) if name == DESIGNED else name
         extra = [*shlex.split(options.extra), "--epochs", options.epochs, "--seed", seed]
@@ -101,6 +105,13 @@ def train_part(options: argparse.Namespace) -> dict[str, Any]:
     return {"runs": done}
 
 
+def chosen(options: argparse.Namespace, name: str, seed: int) -> bool:
+    """Whether the networks of a space and seed are there."""
+    from space_fronts import RECORD
+
+    return bool((options.out / "fronts" / f"{name}-{seed}" / RECORD).is_file())
+
+
 def begun(run: Path) -> None:
     """Waits until a training has begun, whose programs are kept and need not be compiled again."""
     while not [*run.glob("supernet/events*")]:
@@ -114,7 +125,7 @@ def nas(*arguments: object) -> None:
 
 def choose_part(options: argparse.Namespace) -> dict[str, Any]:
     """Networks of every quantised supernet, as files."""
-    from space_fronts import RECORD, Choosing, choose
+    from space_fronts import Choosing, choose
 
     from latency_tables import LatencyTable
     from nas.jax_setup import keep_programs
@@ -125,11 +136,16 @@ def choose_part(options: argparse.Namespace) -> dict[str, Any]:
     for name, seed in share_of(options, runs(options)):
         folder = options.out / "fronts" / f"{name}-{seed}"
         path = own_table(options) if name == DESIGNED else options.tables / f"{name}.parquet"
-        if not (folder / RECORD).is_file():
+        if not chosen(options, name, seed):
             run = Run.open(options.out / f"{name}-{seed}" / "int8")
             choose(run, LatencyTable.read(path), folder, Choosing(options.evaluations, seed, options.most_ms))
         done.append(str(folder))
     return {"fronts": done}
+
+
+def fronts_part(options: argparse.Namespace) -> dict[str, Any]:
+    """Both, so that a space and seed that is trained need not wait for the others."""
+    return train_part(options) | choose_part(options)
 
 
 def measure_part(options: argparse.Namespace) -> dict[str, Any]:
@@ -151,7 +167,32 @@ def keep(name: str, document: dict[str, Any], options: argparse.Namespace) -> No
         write_json(RESULTS / f"space-design-{name}.json", document)
 
 
-PARTS = {"score": score_part, "train": train_part, "choose": choose_part, "measure": measure_part}
+def at_once(options: argparse.Namespace) -> None:
+    """A part by several processes, a share each, the GPUs in turn; what they print goes to OUT/PART-I.log.
+
+    Raises:
+        SystemExit: if one fails, with its log's name.
+    """
+    from nas.processes import gpus
+
+    names, n, started = gpus(), options.at_once, []
+    for i in range(n):
+        own = {"CUDA_VISIBLE_DEVICES": names[i % len(names)], "XLA_PYTHON_CLIENT_PREALLOCATE": "false"} if names else {}
+        path = options.out / f"{options.part}-{i}.log"
+        with path.open("ab") as log:
+            command = [sys.executable, *sys.argv, "--at-once", "1", "--share", f"{i}/{n}"]
+            started.append((path, subprocess.Popen(command, env=os.environ | own, stdout=log, stderr=log)))
+    if failed := [str(path) for path, process in started if process.wait()]:
+        raise SystemExit(f"failed, see {', '.join(failed)}; what is finished stays, run it again.")
+
+
+PARTS = {
+    "score": score_part,
+    "train": train_part,
+    "choose": choose_part,
+    "fronts": fronts_part,
+    "measure": measure_part,
+}
 
 
 def main() -> None:
@@ -170,15 +211,18 @@ def main() -> None:
     parser.add_argument("--with", dest="extra", default="", help="More options for nas train, as one word.")
     parser.add_argument("--stems", default="1,1,2", help=f"Strides of the first convolution: {', '.join(HAND_MADE)}.")
     parser.add_argument("--evaluations", type=int, default=96, help="Of the search in each supernet.")
-    parser.add_argument("--most-ms", type=float, default=float("inf"), help="Largest latency of a chosen network.")
+    parser.add_argument("--most-ms", type=float, help="Largest latency of a chosen network.")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--share", default="0/1", help="Which part of the work to do, I/N.")
+    parser.add_argument("--at-once", type=int, default=1, help="Processes that a part is divided among.")
     parser.add_argument("--after-first", action="store_true", help="Seeds wait until the first one's training began.")
     parser.add_argument("--seconds", type=float, default=120.0, help="For the measurement.")
     parser.add_argument("--seed", type=int, default=0, help="Of the score.")
     parser.add_argument("--quick", action="store_true", help="Keeps no result in benchmarks/.")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
+    if options.at_once > 1:
+        at_once(options)
     document = PARTS[options.part](options)
     text = json.dumps(document, indent=1)
     (options.out / f"{options.part}.json").write_text(text + "\n")

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +39,13 @@ class Choosing:
 
     evaluations: int = 96
     seed: int = 0
-    most_ms: float = np.inf
+    most_ms: float | None = None
 
 
 def choose(run: Run, table: LatencyTable, folder: Path, how: Choosing) -> None:
     """Searches a quantised supernet by the table's latencies; files of the front go into a folder, with a record."""
     subnets = Subnets(run)
-    evaluator, space = subnets.evaluator(), run.space
+    evaluator, space, limits = subnets.evaluator(), run.space, {1: how.most_ms or np.inf}
     latency = TableLatency(table, space).fit()
 
     def scores(X: np.ndarray) -> Iterator[tuple[float, float]]:
@@ -57,7 +57,7 @@ def choose(run: Run, table: LatencyTable, folder: Path, how: Choosing) -> None:
         found = search(
             space,
             scores,
-            searcher=make_searcher("ehvi", space, seed=how.seed, known={1: latency.predict}, limits={1: how.most_ms}),
+            searcher=make_searcher("ehvi", space, seed=how.seed, known={1: latency.predict}, limits=limits),
             evaluations=how.evaluations,
             log=folder / "search.jsonl",
             on_progress=lambda done, total: update(done, total, ""),
@@ -72,7 +72,8 @@ def choose(run: Run, table: LatencyTable, folder: Path, how: Choosing) -> None:
         write_bytes(folder / name, onnx_model(network, weights).SerializeToString())
         error, ms = map(float, found.Y[i])
         rows.append({"file": name, "arch": space.to_text(x), "size": network.size, "error": error, "table_ms": ms})
-    write_json(folder / RECORD, {"space": run.config["space"]["name"], "seed": run.config["seed"], "networks": rows})
+    record = {"space": run.config["space"], "seed": run.config["seed"], "train": run.config["train"]}
+    write_json(folder / RECORD, record | {"choosing": asdict(how), "networks": rows})
 
 
 def measured(folders: list[Path], data: str, device_name: str, seconds: float) -> dict[str, Any]:
