@@ -120,7 +120,7 @@ def retrain(
     kind = ("inherit" if inherit else "scratch") + ("-taught" if teach else "")
     name = f"{hashlib.sha256(text.encode()).hexdigest()[:8]}-{kind}"
     out = writable_folder(run.folder / "retrained" / name)
-    largest = _largest(space, network.size)
+    largest = space.network(space.largest_at(network.size))
     with locked(run.folder, "nas retrain", part=name), progress("retrain") as update:
 
         def show(report: Any) -> None:
@@ -166,11 +166,3 @@ def _on_device(params: dict[str, np.ndarray]) -> dict[str, Any]:
     import jax.numpy as jnp
 
     return {name: jnp.asarray(value) for name, value in params.items()}
-
-
-def _largest(space: Any, size: int) -> "Network":
-    x = space.largest
-    if "resolution" in space.index:
-        column = space.index["resolution"]
-        x[column] = space.genes[column].choices.index(size)
-    return space.network(x)

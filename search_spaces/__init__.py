@@ -8,6 +8,7 @@ from search_spaces.builder import NetworkBuilder, make_divisible
 from search_spaces.choice import ChoiceSpace, ChoiceSpec
 from search_spaces.errors import ArchitectureError, SpaceError
 from search_spaces.fbnet import fbnet
+from search_spaces.gene import Architecture, Gene
 from search_spaces.mbconv import MBConvSpace, MBConvSpec, Stage
 from search_spaces.mnasnet import mnasnet
 from search_spaces.nasbench201 import nasbench201
@@ -19,7 +20,7 @@ from search_spaces.ofa_resnet50 import ofa_resnet50
 from search_spaces.operators import Conv, GlobalPool, Linear, Operator, Pool, Scale, Shuffle, Sum, Zero
 from search_spaces.proxyless import proxyless
 from search_spaces.reference import REFERENCE_NETWORKS, reference_network
-from search_spaces.space import Architecture, Gene, Space
+from search_spaces.space import Space
 from search_spaces.spaceevo import spaceevo
 from search_spaces.user_code import is_user_function, load_function
 

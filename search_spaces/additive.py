@@ -5,8 +5,9 @@ from itertools import product
 
 import numpy as np
 
+from search_spaces.gene import Architecture
 from search_spaces.operators import Operator
-from search_spaces.space import Architecture, Space
+from search_spaces.space import Space
 
 
 def _part_genes(space: Space) -> dict[str, list[int]]:

@@ -9,9 +9,10 @@ import numpy as np
 
 from search_spaces.builder import NetworkBuilder, make_divisible
 from search_spaces.errors import ArchitectureError, SpaceError
+from search_spaces.gene import Architecture, Gene
 from search_spaces.network import Network
 from search_spaces.operators import Activation
-from search_spaces.space import Architecture, Gene, Space
+from search_spaces.space import Space
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,8 @@ class ChoiceSpace(Space):
     Moving a skip within a stage gives the same network again, but not the same weights of a
     supernet; the papers count all choices, and so does `size`.
     """
+
+    few_blocks = True
 
     def __init__(self, name: str, spec: ChoiceSpec, options: dict[str, object]) -> None:
         for label, value, least in (

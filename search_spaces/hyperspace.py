@@ -8,9 +8,10 @@ from itertools import product
 import numpy as np
 
 from search_spaces.builder import NetworkBuilder
+from search_spaces.gene import Gene
 from search_spaces.network import Network
 from search_spaces.operators import Operator
-from search_spaces.space import Gene, Space
+from search_spaces.space import Space
 from search_spaces.spaceevo import BLOCKS, OUTER, RESOLUTIONS, STAGES, BlockType, SpaceEvoSpace, head, scaled, spaceevo
 
 Design = tuple[int, ...]  # a space: the block type of every stage, then the window of every stage

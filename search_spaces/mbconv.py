@@ -7,9 +7,10 @@ import numpy as np
 
 from search_spaces.builder import NetworkBuilder, make_divisible
 from search_spaces.errors import SpaceError
+from search_spaces.gene import Gene
 from search_spaces.network import Network
 from search_spaces.operators import Activation
-from search_spaces.space import Gene, Space
+from search_spaces.space import Space
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,8 @@ def se_channels(hidden: int) -> int:
 
 class MBConvSpace(Space):
     """A space over `MBConvSpec`: genes are resolution, and depth, kernels and expansions of every stage."""
+
+    few_blocks = True
 
     def __init__(self, name: str, spec: MBConvSpec, options: dict[str, object]) -> None:
         if not spec.resolutions or min(spec.resolutions) < 8 or list(spec.resolutions) != sorted(set(spec.resolutions)):

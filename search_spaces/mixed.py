@@ -6,8 +6,9 @@ from functools import cached_property
 import numpy as np
 
 from search_spaces.errors import ArchitectureError, SpaceError
+from search_spaces.gene import Architecture, Gene
 from search_spaces.network import Network
-from search_spaces.space import Architecture, Gene, Space
+from search_spaces.space import Space
 
 BITS = (32, 8)
 MODES = ("symmetric", "asymmetric")

@@ -7,8 +7,9 @@ import numpy as np
 from search_spaces.builder import NetworkBuilder, make_divisible
 from search_spaces.choice import scaled_channels
 from search_spaces.errors import ArchitectureError, SpaceError
+from search_spaces.gene import Architecture, Gene
 from search_spaces.network import Network
-from search_spaces.space import Architecture, Gene, Space
+from search_spaces.space import Space
 
 CHANNELS = (32, 16, 24, 32, 64, 96, 160, 320, 1280)  # stem, seven stages, final: MobileNetV2's
 DEPTHS = (1, 2, 3, 4, 3, 3, 1)

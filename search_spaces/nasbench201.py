@@ -7,9 +7,10 @@ import numpy as np
 
 from search_spaces.builder import NetworkBuilder
 from search_spaces.errors import ArchitectureError, SpaceError
+from search_spaces.gene import Architecture, Gene
 from search_spaces.network import Network
 from search_spaces.operators import Activation, Conv, GlobalPool, Pool, Sum
-from search_spaces.space import Architecture, Gene, Space
+from search_spaces.space import Space
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 EDGES = ((1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2))  # (node, the earlier node that it reads)

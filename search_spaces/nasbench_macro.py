@@ -7,7 +7,7 @@ import numpy as np
 
 from search_spaces.choice import Candidate, ChoiceLayer, ChoiceSpace, ChoiceSpec
 from search_spaces.errors import ArchitectureError
-from search_spaces.space import Architecture
+from search_spaces.gene import Architecture
 
 CANDIDATES = (Candidate("identity"), Candidate("mb3_3x3", 3, 3), Candidate("mb6_5x5", 5, 6))  # written 0, 1, 2
 _LAYERS = ((64, 2), (64, 1), (128, 2), (128, 1), (128, 1), (256, 2), (256, 1), (256, 1))  # channels, stride

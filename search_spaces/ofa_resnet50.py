@@ -6,10 +6,11 @@ import numpy as np
 
 from search_spaces.builder import NetworkBuilder, make_divisible
 from search_spaces.errors import SpaceError
+from search_spaces.gene import Gene
 from search_spaces.mbconv import distinct
 from search_spaces.network import Network
 from search_spaces.ofa_mbv3 import RESOLUTIONS
-from search_spaces.space import Gene, Space
+from search_spaces.space import Space
 
 WIDTHS = (65, 80, 100)  # percent of the channels
 EXPANDS = (20, 25, 35)  # percent of a stage's channels, inside its blocks
@@ -22,6 +23,7 @@ class OFAResNet50Space(Space):
     """Depth and width of the stem and of every stage, expansion of every block; see `ofa_resnet50`."""
 
     blockwise = False  # widths of neighbouring stages decide the shape of the block between them
+    few_blocks = True
 
     def __init__(self, resolutions: tuple[int, ...], num_classes: int, options: dict[str, object]) -> None:
         self.name, self.num_classes, self.options = "ofa_resnet50", num_classes, options

@@ -1,40 +1,17 @@
 """`Space`: genes, genotypes and their vectorised operations. A new space writes its genes and `network()`."""
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
 from math import prod
 from typing import Any
 
 import numpy as np
 
+from search_spaces.architecture_text import read, written
 from search_spaces.errors import ArchitectureError
+from search_spaces.gene import Architecture, Gene
 from search_spaces.network import Network
-
-Architecture = tuple[int, ...]  # index of the choice of every gene; 0 where a gene is inactive
-
-
-@dataclass(frozen=True, slots=True)
-class Gene:
-    """One decision.
-
-    Attributes:
-        name: Path like "stage1.block2.kernel"; a name without a dot is global.
-        choices: The values: whole numbers in ascending order of cost, or names.
-        requires: (gene, value): active only where that earlier gene has that choice or a later one.
-    """
-
-    name: str
-    choices: tuple[Any, ...]
-    requires: tuple[str, int] | None = None
-
-    @property
-    def tag(self) -> str:
-        """The letter that stands for it in an architecture's text."""
-        return self.name.rpartition(".")[2][0]
 
 
 class Space(ABC):
@@ -51,6 +28,7 @@ class Space(ABC):
     source: str = ""  # file.py:function of a space of the user's own
     blockwise: bool = True  # whether the operators of a block are decided by its own genes and the global ones
     free_widths: bool = False  # whether blocks have so many pairs of widths that one program shall serve them all
+    few_blocks: bool = False  # whether blocks at their true sizes are few enough to compile all before training
 
     @property
     def reference(self) -> str:
@@ -85,6 +63,18 @@ class Space(ABC):
     def largest(self) -> np.ndarray:
         """Genotype of the network with the most MACs, which teaches the others of a supernet; int array `[genes]`."""
         return self.cardinality - 1
+
+    def largest_at(self, size: int | None) -> np.ndarray:
+        """The same at a resolution (pixels), where the space has several to choose from.
+
+        Raises:
+            ArchitectureError: if it is not one of them.
+        """
+        x = self.largest
+        if size is not None and "resolution" in self.index:
+            column = self.index["resolution"]
+            x[column] = self.genes[column].index_of(size)
+        return x
 
     @property
     def smallest(self) -> np.ndarray:
@@ -186,7 +176,7 @@ class Space(ABC):
         arch = np.zeros(len(self.genes), dtype=np.int64)
         for i, gene in enumerate(self.genes):
             if gene.name in values:
-                arch[i] = self._choice(gene, values[gene.name])
+                arch[i] = gene.index_of(values[gene.name])
         for gene, active in zip(self.genes, self.active(arch)[0], strict=True):
             if active and gene.name not in values:
                 raise ArchitectureError(f"Gene {gene.name!r} is active and needs a value out of {gene.choices}.")
@@ -200,12 +190,7 @@ class Space(ABC):
 
     def to_text(self, arch: Sequence[int] | np.ndarray) -> str:
         """One line without spaces, e.g. `r192_d2-k3e4-k5e6_...`: a group per stage, blocks joined by dashes."""
-        values = self.decode(arch)
-        groups = []
-        for _, blocks in self._layout:
-            parts = ("".join(f"{g.tag}{values[g.name]}" for g in genes if g.name in values) for _, genes in blocks)
-            groups.append("-".join(part for part in parts if part))
-        return "_".join(groups)
+        return written(self, arch)
 
     def parse(self, text: str) -> Architecture:
         """Genotype of what `to_text` wrote.
@@ -213,47 +198,4 @@ class Space(ABC):
         Raises:
             ArchitectureError: naming the part that is malformed.
         """
-        groups = text.strip().split("_")
-        if len(groups) != len(self._layout):
-            raise ArchitectureError(
-                f"Architecture {text[:80]!r} has {len(groups)} parts joined by '_', {self.name} needs "
-                f"{len(self._layout)}, like {self.to_text([0] * len(self.genes))!r}."
-            )
-        arch = np.zeros(len(self.genes), dtype=np.int64)
-        for (group, blocks), part in zip(self._layout, groups, strict=True):
-            items = part.split("-")
-            for block, genes in blocks:
-                on = self.active(arch)[0]
-                wanted = [g for g in genes if on[self.index[g.name]]]
-                if not wanted:
-                    continue
-                item = items.pop(0) if items else ""
-                match = re.fullmatch("".join(rf"{g.tag}(\d+)" for g in wanted), item)
-                if match is None:
-                    example = "".join(f"{g.tag}{g.choices[0]}" for g in wanted)
-                    raise ArchitectureError(
-                        f"Architecture {text[:80]!r}: {block} reads {item!r}, expected something like {example!r}."
-                    )
-                for gene, value in zip(wanted, match.groups(), strict=True):
-                    arch[self.index[gene.name]] = self._choice(gene, int(value))
-            if items:
-                raise ArchitectureError(f"Architecture {text[:80]!r}: {group} has {len(items)} blocks too many.")
-        return self.check(arch.tolist())
-
-    # -- helpers -------------------------------------------------------------------------------
-
-    @cached_property
-    def _layout(self) -> list[tuple[str, list[tuple[str, list[Gene]]]]]:
-        """Genes grouped by the first component of their name, then by all but the last."""
-        return [
-            (group, [(block, list(g)) for block, g in groupby(genes, key=lambda gene: gene.name.rpartition(".")[0])])
-            for group, genes in (
-                (k, list(v)) for k, v in groupby(self.genes, key=lambda gene: gene.name.partition(".")[0])
-            )
-        ]
-
-    @staticmethod
-    def _choice(gene: Gene, value: Any) -> int:
-        if value not in gene.choices:
-            raise ArchitectureError(f"Gene {gene.name!r} (={value}) must be one of {gene.choices}.")
-        return gene.choices.index(value)
+        return read(self, text)

@@ -7,10 +7,11 @@ import numpy as np
 
 from search_spaces.builder import NetworkBuilder, make_divisible
 from search_spaces.errors import SpaceError
+from search_spaces.gene import Gene
 from search_spaces.mbconv import distinct, se_channels
 from search_spaces.network import Network
 from search_spaces.operators import Activation
-from search_spaces.space import Gene, Space
+from search_spaces.space import Space
 
 RESOLUTIONS = (160, 176, 192, 208, 224)
 STEP = 16  # between widths: what an AVX-512 or VNNI kernel processes at once

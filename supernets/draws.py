@@ -61,10 +61,7 @@ class Draws:
         """The largest network, or the one to train from scratch, at a resolution of the space."""
         if self.config.method == "scratch":
             return self._scratch
-        x = self.space.largest
-        if self._column is not None and size is not None:
-            x[self._column] = self.space.genes[self._column].choices.index(size)
-        return self.network(tuple(x.tolist()))
+        return self.network(tuple(self.space.largest_at(size).tolist()))
 
     @cached_property
     def _scratch(self) -> Network:

@@ -11,8 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from search_spaces import ChoiceSpace, MBConvSpace, Network, Space
-from search_spaces.ofa_resnet50 import OFAResNet50Space
+from search_spaces import ChoiceSpace, Network, Space
 from supernets import programs
 from supernets.any_kernel import Choices
 from supernets.frames import fitted
@@ -135,8 +134,7 @@ def at_once(
 
 def few_programs(space: Space) -> bool:
     """Whether a space has so few programs that all may be compiled before the first step."""
-    small = space.free_widths or isinstance(space, MBConvSpace | OFAResNet50Space)
-    return isinstance(space, ChoiceSpace) or small and _sizes(space) <= _MOST
+    return (space.free_widths or space.few_blocks) and _sizes(space) <= _MOST
 
 
 def _sizes(space: Space) -> int:

@@ -17,7 +17,7 @@ from nas.design.blocks import read_all, stage_file, write_stage
 from nas.errors import RunError
 from nas.processes import end_with_parent, gpus
 from nas.runs import Run
-from nas.subnets import Subnets
+from nas.subnets import Subnets, image_sizes
 from search_spaces import Network, Space
 from search_spaces.hyperspace import Hyperspace, StageSpace
 from search_spaces.spaceevo import BLOCKS, STAGES
@@ -121,19 +121,11 @@ def run_teacher(subnets: Subnets, hyper: Hyperspace) -> "Teacher":
 
 def teacher_network(space: Space, trained: dict[str, Any], resolution: int) -> Network:
     """A run's own network if it trained one alone, else the largest of its space at a resolution."""
-    if trained.get("method") == "scratch":
-        network = space.network(space.parse(trained["arch"]))
-        sizes: tuple[int, ...] = (network.size,)
-    else:
-        x = space.largest
-        sizes = space.genes[space.index["resolution"]].choices if "resolution" in space.index else ()
-        if resolution in sizes:
-            x[space.index["resolution"]] = sizes.index(resolution)
-        network = space.network(x)
-        sizes = sizes or (network.size,)
+    alone = space.network(space.parse(trained["arch"])) if trained.get("method") == "scratch" else None
+    sizes = (alone.size,) if alone else image_sizes(space)
     if resolution not in sizes:
         raise RunError(f"The teacher was trained at {list(sizes)} px, the spaces' largest is {resolution} px.")
-    return network
+    return alone or space.network(space.largest_at(resolution))
 
 
 def _teacher_maps(

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from search_spaces import SPACES, ArchitectureError, SpaceError, get_space
+from search_spaces.gene import Gene
 from search_spaces.mbconv import MBConvSpace
-from search_spaces.space import Gene, Space
+from search_spaces.space import Space
 
 
 @pytest.fixture(params=SPACES)
