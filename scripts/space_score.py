@@ -34,7 +34,7 @@ class Short:
         epochs: Of the sandwich rule on the labels: largest, smallest and `random` networks a step.
         batch: Images a step, and a batch of the judging.
         random: See `epochs`.
-        judged: Random networks of the front, beside the largest and the smallest.
+        judged: Random networks of every size that the front is of, beside the largest and the smallest.
         seed: Of all random choices.
     """
 
@@ -77,7 +77,7 @@ def reached(
         state = update.run(state, total, 1.0)
     source.close()
     rng = np.random.default_rng([how.seed, 3])
-    archs = [space.cardinality - 1, 0 * space.cardinality, *space.sample(rng, how.judged)]
+    archs = [space.largest, space.smallest, *space.sample_of_every_size(rng, how.judged)]
     networks = [space.network(x) for x in archs]
     normalised = (split.validation_images / np.float32(255) - data.mean) / data.std
     kept = len(normalised) // how.batch * how.batch
@@ -100,7 +100,7 @@ def _fresh(hyper: Hyperspace, design: Design, seed: int) -> tuple[Network, dict[
 
 def _drawn(space: Space, how: Short, step: int) -> list[Network]:
     rng = np.random.default_rng([how.seed, 2, step])
-    rows = [space.cardinality - 1, 0 * space.cardinality, *space.sample(rng, how.random)]
+    rows = [space.largest, space.smallest, *space.sample(rng, how.random)]
     return [space.network(x) for x in rows]
 
 

@@ -121,6 +121,16 @@ class Space(ABC):
         """`n` canonical genotypes, every gene drawn uniformly and independently."""
         return self.canonical(rng.integers(0, self.cardinality, size=(n, len(self.genes))))
 
+    def sample_of_every_size(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """Random genotypes from the smallest networks to the largest, `[n, genes]`.
+
+        Independent genes make networks of middling size. Here those of a genotype lean to the smallest or the largest
+        network, each by a share of its own.
+        """
+        X, lean = self.sample(rng, n), rng.uniform(-1, 1, (n, 1))
+        ends = np.where(lean > 0, self.largest, self.smallest)
+        return self.canonical(np.where(rng.random(X.shape) < abs(lean), ends, X))
+
     def mutate(self, X: np.ndarray, rng: np.random.Generator, rate: float | np.ndarray = 0.1) -> np.ndarray:
         """Redraws every gene with probability `rate` (a number, or one per gene)."""
         X = np.atleast_2d(X)

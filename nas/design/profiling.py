@@ -52,8 +52,8 @@ def _random_networks(hyper: Hyperspace, n: int, rng: np.random.Generator) -> lis
     """The smallest and the largest network of a first space, then random ones that evolution may end at.
 
     Uniform draws are all of mixed block types and middling size. A table fitted on those alone took small networks of
-    fused MBConvs for 1.4 times as slow as they are. So every other one is of one block type throughout, and their
-    genes lean to the small or the large end, each by a share of its own.
+    fused MBConvs for 1.4 times as slow as they are. So every other one is of one block type throughout, and there are
+    all sizes.
     """
     first = hyper.space(random_design(hyper, rng))
     found = [first.network(np.zeros_like(first.cardinality)), first.network(first.cardinality - 1)]
@@ -62,9 +62,7 @@ def _random_networks(hyper: Hyperspace, n: int, rng: np.random.Generator) -> lis
         if i % 2:
             design = uniform(hyper, hyper.types[i // 2 % len(hyper.types)], rng)
         space = hyper.space(design)
-        x, lean = space.sample(rng, 1)[0], rng.uniform(-1, 1)
-        end = space.cardinality - 1 if lean > 0 else np.zeros_like(x)
-        found.append(space.network(np.where(rng.random(len(x)) < abs(lean), end, x)))
+        found.append(space.network(space.sample_of_every_size(rng, 1)[0]))
     return found
 
 
