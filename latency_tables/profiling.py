@@ -233,7 +233,7 @@ def _networks(
     """Networks that contain every kernel, and those to time whole: smallest, largest, then random ones."""
     rng = np.random.default_rng(seed)
     traced = covering(space)
-    rows = np.vstack([np.zeros(len(space.genes), dtype=np.int64), space.cardinality - 1, space.sample(rng, timed)])
+    rows = np.vstack([space.smallest, space.largest, space.sample(rng, timed)])
     if resolutions is not None:
         column = space.index.get("resolution", -1)
         sizes = space.genes[column].choices if column >= 0 else ()

@@ -103,27 +103,18 @@ def _visible(count: int) -> list[str]:
     return found
 
 
-def join_hosts(hosts: str | None) -> int:
-    """Joins the other hosts, if there are any, before anything else of JAX; which one this is, from 0."""
-    from nas.jax_setup import threads_for_virtual_devices
-
-    threads_for_virtual_devices()
-    if hosts is None:
-        return 0
-    from nas.errors import UserError
-    from supernets.placement import connect
-
-    address, *numbers = hosts.split(",")
-    if address != "auto" and (len(numbers) != 2 or not all(n.isdigit() for n in numbers)):
-        raise UserError(f"--hosts (={hosts!r}) must be host:port,COUNT,INDEX, e.g. 10.0.0.1:1234,2,0, or auto.")
-    return connect(address, *map(int, numbers))
-
-
 def gpus() -> list[str]:
     """Names of this host's NVIDIA GPUs that this process may use, as CUDA_VISIBLE_DEVICES takes them."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     there = sorted(_NVIDIA.iterdir()) if _NVIDIA.is_dir() else []
     return [gpu for gpu in named.split(",") if gpu] if named is not None else [str(i) for i in range(len(there))]
+
+
+def shared_gpu(place: int) -> dict[str, str]:
+    """What the environment of the `place`-th of several processes has, which take turns at this host's GPUs."""
+    names = gpus()
+    visible = {"CUDA_VISIBLE_DEVICES": names[place % len(names)]} if names else {}
+    return visible | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}  # others need its memory too
 
 
 def end_with_parent() -> None:

@@ -76,7 +76,7 @@ def main(
 
 def genotypes(space: Space, n: int) -> list[np.ndarray]:
     """The largest, the smallest and random ones, `n` in all."""
-    largest = space.cardinality - 1
+    largest = space.largest
     return [largest, np.zeros_like(largest), *space.sample(np.random.default_rng(0), n - 2)]
 
 

@@ -1,4 +1,4 @@
-"""Does the Q-T score rank spaces as supernets trained on them do, and are designed spaces better than hand-made ones?
+r"""Does the Q-T score rank spaces as supernets trained on them do, and are designed spaces better than hand-made ones?
 
     scripts/bench_space_design.py score DESIGNED --data cifar10/ --out bench/ --spaces 50 --epochs 2 --at-once 12
     scripts/bench_space_design.py fronts DESIGNED --data cifar10/ --out bench/ --tables bench/tables --epochs 60 \
@@ -10,16 +10,14 @@ DESIGNED is a folder of `nas design-space`. What is finished is not done again, 
 
 score: Spearman between the score of random spaces of the hyperspace and the hypervolume of the front that a short real
 training of each reaches (scripts/space_score.py; asked: at least 0.6).
-fronts: the designed space and hand-made ones, quantised for all, with every seed (train), and networks out of each by
-the INT8 latency tables TABLES/SPACE.parquet (of `nas profile`; the designed space has its own; choose). Best where a
-GPU is.
+fronts: the designed space and hand-made ones, quantised for all, with every seed, and networks out of each by the INT8
+latency tables TABLES/SPACE.parquet (of `nas profile`; the designed space has its own). Best where a GPU is.
 measure: the files that were chosen, on the device that they are for (asked: 1.5x faster at equal accuracy, or 2 points
 more accurate at equal latency); the last result is kept in benchmarks/.
 """
 
 import argparse
 import json
-import os
 import shlex
 import subprocess
 import sys
@@ -28,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from supernet_parts.common import share_of
+from supernet_parts.common import at_once, share_of
 
 RESULTS = Path(__file__).resolve().parents[1] / "benchmarks"
 DESIGNED, HAND_MADE = "designed", ("ofa_mbv3", "ofa_proxyless", "ofa_resnet50")
@@ -58,9 +56,10 @@ def score_part(options: argparse.Namespace) -> dict[str, Any]:
     designs = [random_design(hyper, rng) for _ in range(options.spaces)]
     files = [options.out / "score" / f"{''.join(map(str, design))}.json" for design in designs]
     for design, path in share_of(options, [*zip(designs, files, strict=True)]):
-        if not path.is_file():
+        if not (path.is_file() and json.loads(path.read_text()).get("training") == asdict(how)):
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(path, reached(hyper, design, data, table, max(limits), how) | {"score": score(design)})
+            found = reached(hyper, design, data, table, max(limits), how)
+            write_json(path, found | {"score": score(design), "training": asdict(how)})
         print(path, file=sys.stderr)
     rows = [json.loads(path.read_text()) for path in files if path.is_file()]
     document: dict[str, Any] = {"asked": 0.6, "limits_ms": limits, "training": asdict(how), "spaces": rows}
@@ -83,33 +82,64 @@ def runs(options: argparse.Namespace) -> list[tuple[str, int]]:
     return [(name, seed) for name in (DESIGNED, *HAND_MADE) for seed in range(options.seeds)]
 
 
-def train_part(options: argparse.Namespace) -> dict[str, Any]:
-    """A supernet of every space and seed, then quantised for all."""
-    done, stems = [], dict(zip(HAND_MADE, options.stems.split(","), strict=True))
+def fronts_part(options: argparse.Namespace) -> dict[str, Any]:
+    """A supernet of every space and seed, quantised for all, and networks chosen out of it."""
+    done = []
     for name, seed in share_of(options, runs(options)):
-        if chosen(options, name, seed):
-            continue
-        plain, quantised = (options.out / f"{name}-{seed}" / kind for kind in ("fp32", "int8"))
-        space = str(options.designed) if name == DESIGNED else name
-        extra = [*shlex.split(options.extra), "--epochs", options.epochs, "--seed", seed]
-        if name != DESIGNED:
-            extra += ["-o", f"stem_stride={stems[name]}"]
-        if options.after_first and seed:
-            begun(options.out / f"{name}-0" / "fp32")
-        nas("train", space, "--data", options.data, "--out", plain, *extra)
-        if options.after_first and seed:
-            begun(options.out / f"{name}-0" / "int8")
-        reference = json.loads((plain / "config.json").read_text())["space"]["name"]
-        nas("train", reference, "--method", "qfa", "--from", plain, "--out", quantised)
-        done.append(str(quantised))
-    return {"runs": done}
+        if not chosen(options, name, seed):
+            choose(options, name, seed, trained(options, name, seed))
+        done.append(str(front_of(options, name, seed)))
+    return {"fronts": done}
+
+
+def trained(options: argparse.Namespace, name: str, seed: int) -> Path:
+    """The run of a quantised supernet."""
+    plain, quantised = (options.out / f"{name}-{seed}" / kind for kind in ("fp32", "int8"))
+    space = str(options.designed) if name == DESIGNED else name
+    extra = [*shlex.split(options.extra), "--epochs", options.epochs, "--seed", seed]
+    if name != DESIGNED:
+        stems = dict(zip(HAND_MADE, options.stems.split(","), strict=True))
+        extra += ["-o", f"stem_stride={stems[name]}"]
+    if options.after_first and seed:
+        begun(options.out / f"{name}-0" / "fp32")
+    nas("train", space, "--data", options.data, "--out", plain, *extra)
+    if options.after_first and seed:
+        begun(options.out / f"{name}-0" / "int8")
+    reference = json.loads((plain / "config.json").read_text())["space"]["name"]
+    fine = ["--epochs", options.int8_epochs] if options.int8_epochs else []
+    nas("train", reference, "--method", "qfa", "--from", plain, "--out", quantised, *fine)
+    return Path(quantised)
+
+
+def choose(options: argparse.Namespace, name: str, seed: int, run: Path) -> None:
+    """Networks of a quantised supernet, as files."""
+    import space_fronts
+
+    from latency_tables import LatencyTable
+    from nas.jax_setup import keep_programs
+    from nas.runs import Run
+
+    keep_programs()
+    how = space_fronts.Choosing(options.evaluations, seed, options.most_ms)
+    table = LatencyTable.read(table_of(options, name))
+    space_fronts.choose(Run.open(run), table, front_of(options, name, seed), how)
+
+
+def front_of(options: argparse.Namespace, name: str, seed: int) -> Path:
+    """Folder of what is chosen."""
+    return Path(options.out) / "fronts" / f"{name}-{seed}"
+
+
+def table_of(options: argparse.Namespace, name: str) -> Path:
+    """A space's INT8 table."""
+    return own_table(options) if name == DESIGNED else Path(options.tables) / f"{name}.parquet"
 
 
 def chosen(options: argparse.Namespace, name: str, seed: int) -> bool:
     """Whether the networks of a space and seed are there."""
     from space_fronts import RECORD
 
-    return bool((options.out / "fronts" / f"{name}-{seed}" / RECORD).is_file())
+    return (front_of(options, name, seed) / RECORD).is_file()
 
 
 def begun(run: Path) -> None:
@@ -120,32 +150,10 @@ def begun(run: Path) -> None:
 
 def nas(*arguments: object) -> None:
     """Runs `nas ARGS`; its progress goes to stderr."""
-    subprocess.run([sys.executable, "-m", "nas", *map(str, arguments)], check=True, stdout=sys.stderr)
+    from nas.processes import end_with_parent
 
-
-def choose_part(options: argparse.Namespace) -> dict[str, Any]:
-    """Networks of every quantised supernet, as files."""
-    from space_fronts import Choosing, choose
-
-    from latency_tables import LatencyTable
-    from nas.jax_setup import keep_programs
-    from nas.runs import Run
-
-    keep_programs()
-    done = []
-    for name, seed in share_of(options, runs(options)):
-        folder = options.out / "fronts" / f"{name}-{seed}"
-        path = own_table(options) if name == DESIGNED else options.tables / f"{name}.parquet"
-        if not chosen(options, name, seed):
-            run = Run.open(options.out / f"{name}-{seed}" / "int8")
-            choose(run, LatencyTable.read(path), folder, Choosing(options.evaluations, seed, options.most_ms))
-        done.append(str(folder))
-    return {"fronts": done}
-
-
-def fronts_part(options: argparse.Namespace) -> dict[str, Any]:
-    """Both, so that a space and seed that is trained need not wait for the others."""
-    return train_part(options) | choose_part(options)
+    command = [sys.executable, "-m", "nas", *map(str, arguments)]
+    subprocess.run(command, check=True, stdout=sys.stderr, preexec_fn=end_with_parent)  # noqa: PLW1509 - no threads
 
 
 def measure_part(options: argparse.Namespace) -> dict[str, Any]:
@@ -167,32 +175,26 @@ def keep(name: str, document: dict[str, Any], options: argparse.Namespace) -> No
         write_json(RESULTS / f"space-design-{name}.json", document)
 
 
-def at_once(options: argparse.Namespace) -> None:
-    """A part by several processes, a share each, the GPUs in turn; what they print goes to OUT/PART-I.log.
+def checked(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The options, after refusing what would be found out hours later."""
+    options = parser.parse_args()
+    if options.part == "measure" and (options.at_once, options.share) != (1, "0/1"):
+        parser.error("measure times all files in turns in one process: leave out --at-once and --share.")
+    if options.at_once < 1 or options.at_once > 1 and options.share != "0/1":
+        parser.error(f"--at-once (={options.at_once}) must be at least 1, and makes the shares itself.")
+    if options.most_ms is not None and options.most_ms <= 0:
+        parser.error(f"--most-ms (={options.most_ms}) must be above 0.")
+    if not options.data:
+        parser.error("--data is missing.")
+    if options.part == "fronts":
+        if not options.tables:
+            parser.error("--tables is missing: the folder of the hand-made spaces' INT8 tables.")
+        if missing := [str(p) for p in (table_of(options, n) for n in (DESIGNED, *HAND_MADE)) if not p.is_file()]:
+            parser.error(f"there is no {missing[0]}; make it with `nas profile`.")
+    return options
 
-    Raises:
-        SystemExit: if one fails, with its log's name.
-    """
-    from nas.processes import gpus
 
-    names, n, started = gpus(), options.at_once, []
-    for i in range(n):
-        own = {"CUDA_VISIBLE_DEVICES": names[i % len(names)], "XLA_PYTHON_CLIENT_PREALLOCATE": "false"} if names else {}
-        path = options.out / f"{options.part}-{i}.log"
-        with path.open("ab") as log:
-            command = [sys.executable, *sys.argv, "--at-once", "1", "--share", f"{i}/{n}"]
-            started.append((path, subprocess.Popen(command, env=os.environ | own, stdout=log, stderr=log)))
-    if failed := [str(path) for path, process in started if process.wait()]:
-        raise SystemExit(f"failed, see {', '.join(failed)}; what is finished stays, run it again.")
-
-
-PARTS = {
-    "score": score_part,
-    "train": train_part,
-    "choose": choose_part,
-    "fronts": fronts_part,
-    "measure": measure_part,
-}
+PARTS = {"score": score_part, "fronts": fronts_part, "measure": measure_part}
 
 
 def main() -> None:
@@ -200,13 +202,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("designed", type=Path)
-    parser.add_argument("--data", help="As for `nas train`; all parts but choose want it.")
+    parser.add_argument("--data", help="As for `nas train`.")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--table", type=Path, help="INT8 table of the hyperspace; by default the one in DESIGNED.")
     parser.add_argument("--tables", type=Path, help="Folder of the other spaces' INT8 tables.")
     parser.add_argument("--device", default="local-cpu-1t-int8")
     parser.add_argument("--spaces", type=int, default=50)
     parser.add_argument("--epochs", type=int, default=60, help="Of every supernet; score wants few, 2 say.")
+    parser.add_argument("--int8-epochs", type=int, help="Of quantising; by default a sixth.")
     parser.add_argument("--batch", type=int, default=512, help="Of the short trainings.")
     parser.add_argument("--with", dest="extra", default="", help="More options for nas train, as one word.")
     parser.add_argument("--stems", default="1,1,2", help=f"Strides of the first convolution: {', '.join(HAND_MADE)}.")
@@ -219,10 +222,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120.0, help="For the measurement.")
     parser.add_argument("--seed", type=int, default=0, help="Of the score.")
     parser.add_argument("--quick", action="store_true", help="Keeps no result in benchmarks/.")
-    options = parser.parse_args()
+    options = checked(parser)
     options.out.mkdir(parents=True, exist_ok=True)
     if options.at_once > 1:
-        at_once(options)
+        at_once(options.at_once, options.out / options.part)
     document = PARTS[options.part](options)
     text = json.dumps(document, indent=1)
     (options.out / f"{options.part}.json").write_text(text + "\n")

@@ -109,7 +109,7 @@ def bench_step(options: argparse.Namespace) -> dict[str, Any]:
         return total
 
     rng = np.random.default_rng(0)
-    ends = [space.network(space.cardinality - 1), space.network(0 * space.cardinality)]
+    ends = [space.network(space.largest), space.network(space.smallest)]
     pool = [space.network(x) for x in space.sample(rng, statics)]
 
     def static(network: Network) -> Any:

@@ -45,7 +45,7 @@ class Choosing:
 def choose(run: Run, table: LatencyTable, folder: Path, how: Choosing) -> None:
     """Searches a quantised supernet by the table's latencies; files of the front go into a folder, with a record."""
     subnets = Subnets(run)
-    evaluator, space, limits = subnets.evaluator(), run.space, {1: how.most_ms or np.inf}
+    evaluator, space, limits = subnets.evaluator(), run.space, {1: np.inf if how.most_ms is None else how.most_ms}
     latency = TableLatency(table, space).fit()
 
     def scores(X: np.ndarray) -> Iterator[tuple[float, float]]:
@@ -72,8 +72,9 @@ def choose(run: Run, table: LatencyTable, folder: Path, how: Choosing) -> None:
         write_bytes(folder / name, onnx_model(network, weights).SerializeToString())
         error, ms = map(float, found.Y[i])
         rows.append({"file": name, "arch": space.to_text(x), "size": network.size, "error": error, "table_ms": ms})
-    record = {"space": run.config["space"], "seed": run.config["seed"], "train": run.config["train"]}
-    write_json(folder / RECORD, record | {"choosing": asdict(how), "networks": rows})
+    record = {"space": run.config["space"], "seed": run.config["seed"], "choosing": asdict(how)}
+    trained = {"train": Run.open(Path(run.config["quantised_from"])).config["train"], "quantised": run.config["train"]}
+    write_json(folder / RECORD, record | trained | {"networks": rows})
 
 
 def measured(folders: list[Path], data: str, device_name: str, seconds: float) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -14,22 +13,22 @@ from search_spaces.gene import Architecture, Gene
 if TYPE_CHECKING:
     from search_spaces.space import Space
 
-_Blocks = list[tuple[str, list[Gene]]]
+Layout = list[tuple[str, list[tuple[str, list[Gene]]]]]
 
 
-def written(space: "Space", arch: Sequence[int] | np.ndarray) -> str:
+def written(space: "Space", arch: Sequence[int] | np.ndarray, layout: Layout) -> str:
     """See `Space.to_text`."""
     values = space.decode(arch)
     groups = []
-    for _, blocks in _layout(space.genes):
+    for _, blocks in layout:
         parts = ("".join(f"{g.tag}{values[g.name]}" for g in genes if g.name in values) for _, genes in blocks)
         groups.append("-".join(part for part in parts if part))
     return "_".join(groups)
 
 
-def read(space: "Space", text: str) -> Architecture:
+def read(space: "Space", text: str, layout: Layout) -> Architecture:
     """See `Space.parse`."""
-    groups, layout = text.strip().split("_"), _layout(space.genes)
+    groups = text.strip().split("_")
     if len(groups) != len(layout):
         raise ArchitectureError(
             f"Architecture {text[:80]!r} has {len(groups)} parts joined by '_', {space.name} needs "
@@ -57,8 +56,7 @@ def read(space: "Space", text: str) -> Architecture:
     return space.check(arch.tolist())
 
 
-@lru_cache(maxsize=64)
-def _layout(genes: tuple[Gene, ...]) -> list[tuple[str, _Blocks]]:
+def layout(genes: Sequence[Gene]) -> Layout:
     """Genes grouped by the first component of their name, then by all but the last."""
     return [
         (group, [(block, list(g)) for block, g in groupby(own, key=lambda gene: gene.name.rpartition(".")[0])])

@@ -79,8 +79,8 @@ class MixedSpace(Space):
         """Whether every operator is there, bool `[n, operators]`."""
         return self.active(X)[:, self.bits_columns]
 
-    def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """`n` canonical genotypes; each draws bits and modes by a rate of its own, all 0 and all 1 among the rates.
+    def _drawn(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """Each genotype draws bits and modes by a rate of its own, all 0 and all 1 among the rates.
 
         Independent draws would leave every network half on integers, cut into dozens of pieces.
         """
@@ -89,7 +89,7 @@ class MixedSpace(Space):
             columns = [i for name, i in self.index.items() if name.endswith(suffix) and i >= len(self.base.genes)]
             rate = np.clip(rng.uniform(-0.25, 1.25, size=(n, 1)), 0, 1)
             X[:, columns] = rng.random((n, len(columns))) < rate
-        return self.canonical(X)
+        return X
 
     def reads_image(self, X: np.ndarray) -> np.ndarray:
         """As in the space of architectures."""

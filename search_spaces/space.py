@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from search_spaces.architecture_text import read, written
+from search_spaces.architecture_text import Layout, layout, read, written
 from search_spaces.errors import ArchitectureError
 from search_spaces.gene import Architecture, Gene
 from search_spaces.network import Network
@@ -28,7 +28,7 @@ class Space(ABC):
     source: str = ""  # file.py:function of a space of the user's own
     blockwise: bool = True  # whether the operators of a block are decided by its own genes and the global ones
     free_widths: bool = False  # whether blocks have so many pairs of widths that one program shall serve them all
-    few_blocks: bool = False  # whether blocks at their true sizes are few enough to compile all before training
+    few_blocks: bool = False  # whether all blocks at their true sizes may be compiled first; genes .kernel and .expand
 
     @property
     def reference(self) -> str:
@@ -65,10 +65,13 @@ class Space(ABC):
         return self.cardinality - 1
 
     def largest_at(self, size: int | None) -> np.ndarray:
-        """The same at a resolution (pixels), where the space has several to choose from.
+        """Genotype of the largest network at a resolution.
+
+        Args:
+            size: Pixels; None for the largest of the space. A space without such a gene has its one network.
 
         Raises:
-            ArchitectureError: if it is not one of them.
+            ArchitectureError: if it is not one of the space's resolutions.
         """
         x = self.largest
         if size is not None and "resolution" in self.index:
@@ -119,7 +122,11 @@ class Space(ABC):
 
     def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
         """`n` canonical genotypes, every gene drawn uniformly and independently."""
-        return self.canonical(rng.integers(0, self.cardinality, size=(n, len(self.genes))))
+        return self.canonical(self._drawn(rng, n))
+
+    def _drawn(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """Genotypes before they are canonical: genes of blocks that are not there have random values too."""
+        return rng.integers(0, self.cardinality, size=(n, len(self.genes)))
 
     def sample_of_every_size(self, rng: np.random.Generator, n: int) -> np.ndarray:
         """Random genotypes from the smallest networks to the largest, `[n, genes]`.
@@ -127,7 +134,7 @@ class Space(ABC):
         Independent genes make networks of middling size. Here those of a genotype lean to the smallest or the largest
         network, each by a share of its own.
         """
-        X, lean = self.sample(rng, n), rng.uniform(-1, 1, (n, 1))
+        X, lean = self._drawn(rng, n), rng.uniform(-1, 1, (n, 1))
         ends = np.where(lean > 0, self.largest, self.smallest)
         return self.canonical(np.where(rng.random(X.shape) < abs(lean), ends, X))
 
@@ -200,7 +207,7 @@ class Space(ABC):
 
     def to_text(self, arch: Sequence[int] | np.ndarray) -> str:
         """One line without spaces, e.g. `r192_d2-k3e4-k5e6_...`: a group per stage, blocks joined by dashes."""
-        return written(self, arch)
+        return written(self, arch, self._layout)
 
     def parse(self, text: str) -> Architecture:
         """Genotype of what `to_text` wrote.
@@ -208,4 +215,8 @@ class Space(ABC):
         Raises:
             ArchitectureError: naming the part that is malformed.
         """
-        return read(self, text)
+        return read(self, text, self._layout)
+
+    @cached_property
+    def _layout(self) -> Layout:
+        return layout(self.genes)

@@ -143,7 +143,7 @@ def distil(
             break
         if start:
             x, _ = batch(0)
-            some = (superset, space.network(np.zeros_like(space.cardinality)))
+            some = (superset, space.network(space.smallest))
             params = with_network_steps(params, some, {x.shape[1]: x})
         method = TrainConfig(method="sandwich", peak_lr=share * config.peak_lr, batch_size=config.batch_size)
         update = Update(method, steps)
@@ -181,7 +181,7 @@ def judged_archs(space: StageSpace, rows: int, seed: int) -> np.ndarray:
 def _drawn(space: StageSpace, config: DistillConfig, step: int) -> list[Network]:
     rng = np.random.default_rng([config.seed, 2, step])
     random = [space.network(x) for x in space.sample(rng, config.random)]
-    return [space.superset, space.network(np.zeros_like(space.cardinality)), *random]
+    return [space.superset, space.network(space.smallest), *random]
 
 
 def kernels_in_turn(space: Space) -> list[Network]:

@@ -127,7 +127,7 @@ def _teacher(out: Path, data: str | None, run: Path | None, options: list[str], 
     both = ("width", "resolutions", "stem_stride")
     given = {k: v for k, v in parse_options("spaceevo", options).items() if k in both}
     space = space_for("ofa_mbv3", images, given)
-    arch = space.to_text(space.cardinality - 1)
+    arch = space.to_text(space.largest)
     config = TrainConfig(method="scratch", arch=arch, epochs=epochs, warm_epochs=0, seed=seed)
     held_out = max(1, min(1000, len(images.train_images) // 6))
     train_run(out / "teacher", space, images, data, config, validation=held_out, size=None)

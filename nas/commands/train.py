@@ -39,9 +39,11 @@ def train(
         int | None, typer.Option("--random-subnets", help="Random subnets a step.", min=0)
     ] = None,
     weight_decay: Annotated[
-        float | None, typer.Option("--weight-decay", help="Of kernels; 1e-4 by default, 5e-4 suits small pictures.")
+        float | None, typer.Option("--weight-decay", help="Of kernels; 1e-4, or as --from.", min=0.0)
     ] = None,
-    shift: Annotated[int | None, typer.Option("--shift", help="Largest random shift in pixels; 2 by default.")] = None,
+    shift: Annotated[
+        int | None, typer.Option("--shift", help="Largest random shift in pixels; 2, or as --from.", min=0)
+    ] = None,
     skip_corrupt: Annotated[
         bool, typer.Option("--skip-corrupt", help="Leave out pictures that cannot be read (see `nas data check`).")
     ] = False,
@@ -110,9 +112,10 @@ def train(
     """
     from nas.errors import UserError
     from nas.files import writable_folder
+    from nas.hosts import join_hosts
     from nas.jax_setup import spare_autotuning
     from nas.lock import locked
-    from nas.processes import join_hosts, joined, run_joined, without_option
+    from nas.processes import joined, run_joined, without_option
     from nas.spaces import made_space, parse_options
     from nas.train_run import space_for, train_run
     from supernets.data import load_dataset
@@ -120,6 +123,8 @@ def train(
     options = parse_options(space, option or ())
     made_space(space, options)  # refuses an unknown name before any work
     writable_folder(out)
+    if method == "proxyless" and weight_decay is not None:
+        raise UserError("--weight-decay does not go with --method proxyless, which has the paper's, 4e-5.")
     if processes > 1:
         _refuse_processes(method, devices, hosts)
         command = [sys.executable, "-m", "nas", *without_option(context.obj, "--processes")]
@@ -137,6 +142,8 @@ def train(
         return
     host = join_hosts(hosts)
     images = load_dataset(data, size=size, seed=seed, skip_corrupt=skip_corrupt, stream=stream)
+    if shift is not None and images.streamed:
+        raise UserError(f"--shift (={shift}) goes with pictures in memory; streamed ones are cropped at random sizes.")
     from supernets import TrainConfig
     from supernets.config import METHODS
 
@@ -152,8 +159,6 @@ def train(
     differentiable = method in ("proxyless", "fbnet")
     if differentiable and hosts:
         raise UserError(f"--hosts goes with supernets, not with --method {method}; use --devices on one host.")
-    if method == "proxyless" and weight_decay is not None:
-        raise UserError("--weight-decay does not go with --method proxyless, which has the paper's, 4e-5.")
     if not differentiable and method not in METHODS:
         raise UserError(f"--method (={method!r}) must be one of: {', '.join(METHODS)}, proxyless, fbnet.")
     given |= {
@@ -236,6 +241,8 @@ def _quantised(
         raise UserError(
             f"SPACE (={space!r}) must be the space of {str(source)!r}, which is {origin.space.reference!r}."
         )
+    if given["shift"] is not None and origin.config["data"].get("stream"):
+        raise UserError(f"--shift (={given['shift']}) needs pictures in memory; those of {str(source)!r} are streamed.")
     config = fine_tuning(origin, {key: value for key, value in given.items() if value is not None})
     with locked(out, "nas train"):
         return quantise_run(out, source, config, devices=devices)

@@ -15,7 +15,7 @@ import numpy as np
 from nas.console import progress
 from nas.design.blocks import read_all, stage_file, write_stage
 from nas.errors import RunError
-from nas.processes import end_with_parent, gpus
+from nas.processes import end_with_parent, shared_gpu
 from nas.runs import Run
 from nas.subnets import Subnets, image_sizes
 from search_spaces import Network, Space
@@ -167,7 +167,7 @@ def distil_at_once(
     """
     context = multiprocessing.get_context("spawn")  # JAX's threads are not there after a fork
     begun, steps = context.Value("i", 0), context.Value("i", 0)
-    with ProcessPoolExecutor(min(processes, len(places)), context, _begin, (given, begun, steps, gpus())) as pool:
+    with ProcessPoolExecutor(min(processes, len(places)), context, _begin, (given, begun, steps)) as pool:
         waiting = {pool.submit(_distil, *place) for place in places}
         try:
             while waiting:
@@ -192,16 +192,14 @@ class _Own:
 _own: _Own | None = None
 
 
-def _begin(given: Given, begun: Any, steps: Any, names: list[str]) -> None:
-    """Before JAX is there: the process's GPU, whose memory others may need too."""
+def _begin(given: Given, begun: Any, steps: Any) -> None:
+    """Before JAX is there: the process's GPU."""
     global _own
     end_with_parent()
     with begun.get_lock():
         place = begun.value
         begun.value += 1
-    if names:
-        os.environ["CUDA_VISIBLE_DEVICES"] = names[place % len(names)]
-    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+    os.environ.update(shared_gpu(place))
     _own = _Own(given, steps)
 
 

@@ -41,6 +41,7 @@ def hyper_study(hyper: Hyperspace, device: "Device", *, timed: int = _TIMED, see
     about = {
         "space": {"name": "spaceevo", "options": {**hyper.options, "types": list(hyper.types)}},
         "resolutions": list(hyper.resolutions),
+        "timed": "every size, every other one of one block type",
         "fit": timed - held_out,
         "held_out": held_out,
         "seed": seed,
@@ -56,7 +57,7 @@ def _random_networks(hyper: Hyperspace, n: int, rng: np.random.Generator) -> lis
     all sizes.
     """
     first = hyper.space(random_design(hyper, rng))
-    found = [first.network(np.zeros_like(first.cardinality)), first.network(first.cardinality - 1)]
+    found = [first.network(first.smallest), first.network(first.largest)]
     for i in range(n):
         design = random_design(hyper, rng)
         if i % 2:

@@ -1,6 +1,10 @@
 """What the parts share: data, space, how to train."""
 
 import argparse
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -45,6 +49,39 @@ def share_of(options: argparse.Namespace, items: Sequence[Any]) -> Sequence[Any]
     """What one process does of them, by `--share`."""
     share, shares = (int(k) for k in options.share.split("/"))
     return items[share::shares]
+
+
+def at_once(n: int, logs: Path) -> None:
+    """This script's command line by several processes, a share each, the GPUs in turn.
+
+    Args:
+        n: How many.
+        logs: What the i-th prints goes to LOGS-i.log.
+
+    Raises:
+        SystemExit: if one fails, with its log's name; the others, which may wait for it, are stopped.
+    """
+    from nas.processes import end_with_parent, shared_gpu
+
+    children = {}
+    for i in range(n):
+        path = logs.with_name(f"{logs.name}-{i}.log")
+        command = [sys.executable, *sys.argv, "--at-once", "1", "--share", f"{i}/{n}"]
+        with path.open("ab") as log:
+            children[path] = subprocess.Popen(
+                command,
+                env=os.environ | shared_gpu(i),
+                stdout=log,
+                stderr=log,
+                preexec_fn=end_with_parent,  # noqa: PLW1509 - no threads are here yet
+            )
+    while not (failed := [str(path) for path, child in children.items() if child.poll()]):
+        if all(child.poll() == 0 for child in children.values()):
+            return
+        time.sleep(1)
+    for child in children.values():
+        child.terminate()
+    raise SystemExit(f"failed, see {', '.join(failed)}; what is finished stays, run it again.")
 
 
 def rebatched(config: Any, batch: int) -> Any:

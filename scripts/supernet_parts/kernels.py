@@ -39,7 +39,7 @@ def _row(options: argparse.Namespace, name: str) -> dict[str, Any]:
     from supernets.update import zeros_like
 
     space, batch, dtype = step_space(options)
-    network = space.network(space.cardinality - 1 if name == "largest" else 0 * space.cardinality)
+    network = space.network(space.largest if name == "largest" else space.smallest)
     params = init_params(space, 0)
     images = jnp.ones((batch, network.size, network.size, 3), dtype)
     target, dropout = jnp.full((batch, 10), 0.1), jnp.ones((batch, network.operators[-1].in_channels))  # type: ignore[attr-defined]

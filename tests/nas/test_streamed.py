@@ -26,6 +26,8 @@ def test_streamed_run_is_evaluated_and_two_hosts_train_it_alike(nas, tmp_path, r
     done = nas("eval", tmp_path / "one", "--arch", ARCH, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["networks"][0]["accuracy"] >= 25  # four classes, told apart by colour
+    refused = nas(*command(pictures, tmp_path / "three", "--stream", "--shift", 1))
+    assert refused.returncode == 2 and "--shift" in refused.stderr, refused.stderr
     address, processes = free_address(), []
     for host in range(2):
         arguments = command(pictures, tmp_path / "two", "--stream", "--hosts", f"{address},2,{host}", "--json")

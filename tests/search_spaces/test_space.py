@@ -31,6 +31,25 @@ def test_every_choice_is_drawn(space):
         assert set(X[active[:, i], i]) == set(range(len(gene.choices))), gene.name
 
 
+def test_samples_of_every_size(space):
+    """Canonical, with every choice of a gene that is there, and further out than uniform ones."""
+    X = space.sample_of_every_size(np.random.default_rng(0), 3000)
+    active = space.active(X)
+    assert (space.canonical(X) == X).all()
+    for i, gene in enumerate(space.genes):
+        assert set(X[active[:, i], i]) == set(range(len(gene.choices))), gene.name
+    uniform = space.sample(np.random.default_rng(0), 60)
+    found, known = ([space.network(x).macs for x in rows] for rows in (X[:60], uniform))
+    assert np.quantile(found, 0.1) <= np.quantile(known, 0.1) and np.quantile(found, 0.9) >= np.quantile(known, 0.9)
+
+
+def test_the_largest_at_a_resolution():
+    space = get_space("ofa_mbv3", resolutions=[24, 32])
+    assert [space.network(space.largest_at(size)).size for size in (24, 32, None)] == [24, 32, 32]
+    with pytest.raises(ArchitectureError, match=r"resolution.*28"):
+        space.largest_at(28)
+
+
 def test_encode_decode_text_round_trip(space):
     for x in space.sample(np.random.default_rng(1), 50):
         arch = tuple(x.tolist())
