@@ -158,12 +158,13 @@ def nas(*arguments: object) -> None:
 
 def measure_part(options: argparse.Namespace) -> dict[str, Any]:
     """The files of all fronts on the device, and the designed space against the others."""
-    from space_fronts import RECORD, compared, measured
+    from space_fronts import RECORD, compared, measured, picture
 
     folders = sorted(path.parent for path in (options.out / "fronts").glob(f"*/{RECORD}"))
     document = measured(folders, options.data, options.device, options.seconds)
     document |= {"asked": ASKED, "against": compared(document["fronts"], DESIGNED)}
     keep(document["data"], document, options)
+    picture(document, options.out / "fronts.png")
     return document
 
 

@@ -124,3 +124,30 @@ def compared(fronts: list[dict[str, Any]], ours: str) -> dict[str, dict[str, lis
 def points(front: dict[str, Any]) -> np.ndarray:
     """Test accuracy (percent) and measured latency (ms) of a front's networks, `[n, 2]`."""
     return np.array([(row["test"], row["latency_ms"]) for row in front["networks"]], dtype=np.float64)
+
+
+def picture(document: dict[str, Any], out: Path) -> None:
+    """The fronts of all spaces, a mark for each seed; the ending of `out` decides the format."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    from matplotlib import ticker
+
+    figure, axes = plt.subplots(figsize=(7.2, 4.2), layout="constrained")
+    names = list(dict.fromkeys(front["folder"].rpartition("-")[0] for front in document["fronts"]))
+    for front in document["fronts"]:
+        name, _, seed = front["folder"].rpartition("-")
+        accuracy, ms = points(front).T
+        label = name if seed == "0" else None
+        axes.plot(ms, accuracy, marker="osd^v"[int(seed) % 5], ms=5, lw=1, color=f"C{names.index(name)}", label=label)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 1.4, 2, 2.8, 4, 5.6, 8)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
+    axes.set_xlabel(f"INT8 latency (ms), {document['conditions']['cpu'].replace('(R)', '')}, 1 thread")
+    axes.set_ylabel(f"test accuracy (%), {document['data']}")
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(frameon=False)
+    figure.savefig(out, dpi=150)
+    plt.close(figure)
