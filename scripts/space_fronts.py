@@ -96,28 +96,29 @@ def measured(folders: list[Path], data: str, device_name: str, seconds: float) -
     return {"data": images.name, "conditions": device_fingerprint(device), "fronts": fronts}
 
 
-def compared(fronts: list[dict[str, Any]], ours: str) -> dict[str, dict[str, list[float]]]:
+def compared(fronts: list[dict[str, Any]], ours: str) -> dict[str, dict[str, list[float | None]]]:
     """The designed space against the others, for every seed.
 
-    For each network of the other front the fastest of ours that is as accurate, and the most accurate that is as
-    fast; the largest of these ratios and differences.
+    For each network that no other of its space and seed beats in both, the fastest of ours that is as accurate, and
+    the most accurate that is as fast; the largest of these ratios and differences, None where there is none.
 
     Args:
         fronts: As `measured` has them.
         ours: Folder of the designed space, before the seed.
     """
-    found: dict[str, dict[str, list[float]]] = {}
+    found: dict[str, dict[str, list[float | None]]] = {}
     by_name = {front["folder"]: points(front) for front in fronts}
     for name, theirs in by_name.items():
         space, _, seed = name.rpartition("-")
         if space == ours:
             continue
         own = by_name[f"{ours}-{seed}"]
+        theirs = theirs[pareto_front(theirs * (-1, 1))]
         faster = [ms / own[own[:, 0] >= test, 1].min() for test, ms in theirs if (own[:, 0] >= test).any()]
         better = [own[own[:, 1] <= ms, 0].max() - test for test, ms in theirs if (own[:, 1] <= ms).any()]
         row = found.setdefault(space, {"times_faster": [], "points_better": []})
-        row["times_faster"].append(float(max(faster, default=np.nan)))
-        row["points_better"].append(float(max(better, default=np.nan)))
+        row["times_faster"].append(max(map(float, faster), default=None))
+        row["points_better"].append(max(map(float, better), default=None))
     return found
 
 
