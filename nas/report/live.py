@@ -1,11 +1,13 @@
 """`nas report --serve`: a page on this machine that follows a running search, and the report when there is one."""
 
 import json
+import signal
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -45,7 +47,9 @@ def _search(log: Path) -> dict[str, Any]:
 
 
 def serve(folder: Path, port: int, started: Callable[[str], None]) -> None:
-    """Serves until interrupted.
+    """Serves until interrupted, which it raises then.
+
+    Ctrl-C only says so here: raised wherever it meets the server, an exception can be lost, and the server would stay.
 
     Args:
         folder: The run.
@@ -55,11 +59,18 @@ def serve(folder: Path, port: int, started: Callable[[str], None]) -> None:
     Raises:
         RunError: if the folder holds no run.
         OSError: if the port is taken.
+        KeyboardInterrupt: at Ctrl-C.
     """
     Run.open(folder)
     with ThreadingHTTPServer((HOST, port), _handler(folder)) as server:
-        started(f"http://{HOST}:{server.server_address[1]}/")
-        server.serve_forever()
+        # shutdown waits for the loop that this thread is in
+        before = signal.signal(signal.SIGINT, lambda *_: Thread(target=server.shutdown, daemon=True).start())
+        try:
+            started(f"http://{HOST}:{server.server_address[1]}/")
+            server.serve_forever()
+        finally:
+            signal.signal(signal.SIGINT, before)
+    raise KeyboardInterrupt
 
 
 def _handler(folder: Path) -> type[BaseHTTPRequestHandler]:
