@@ -185,8 +185,6 @@ def checked(parser: argparse.ArgumentParser) -> argparse.Namespace:
         parser.error(f"--at-once (={options.at_once}) must be at least 1, and makes the shares itself.")
     if options.most_ms is not None and options.most_ms <= 0:
         parser.error(f"--most-ms (={options.most_ms}) must be above 0.")
-    if not options.data:
-        parser.error("--data is missing.")
     if options.part == "fronts":
         if not options.tables:
             parser.error("--tables is missing: the folder of the hand-made spaces' INT8 tables.")
@@ -203,7 +201,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("designed", type=Path)
-    parser.add_argument("--data", help="As for `nas train`.")
+    parser.add_argument("--data", required=True, help="As for `nas train`.")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--table", type=Path, help="INT8 table of the hyperspace; by default the one in DESIGNED.")
     parser.add_argument("--tables", type=Path, help="Folder of the other spaces' INT8 tables.")
