@@ -133,26 +133,17 @@ def main(
 
 def trained(subject: Subject, data: str, place: Path, how: Training) -> Network:
     """Trains a network on its own, unless that was done before, and writes fp32.onnx."""
-    import jax.numpy as jnp
+    from train_alone import trained_alone
 
-    from latency_tables import onnx_model
-    from supernets import TrainConfig, export_weights, slice_weights, train
-    from supernets.calibrate import network_moments
+    from supernets import TrainConfig
     from supernets.data import load_dataset
-    from supernets.inputs import Recipe, seen_images
 
     found = load_dataset(data, seed=0)
     space = get_space(subject.space, **subject.options, num_classes=found.num_classes)
     x = space.canonical(np.zeros(len(space.genes), dtype=np.int64))[0]
     if subject.seed is not None:
         x = space.sample(np.random.default_rng(subject.seed), 1)[0]
-    network, path = space.network(x).live, place / "fp32.onnx"
-    if path.is_file():
-        return network
-    split = judged_split(found, JUDGED, 0)
     config = TrainConfig(
-        method="scratch",
-        arch=space.to_text(x),
         epochs=how.epochs,
         warm_epochs=0,
         batch_size=how.batch,
@@ -160,22 +151,7 @@ def trained(subject: Subject, data: str, place: Path, how: Training) -> Network:
         shift=4,
         weight_decay=5e-4,
     )
-    with progress(f"train {subject.space}") as update:
-        params = train(
-            space,
-            split.train_images[: how.images],
-            split.train_labels[: how.images],
-            mean=found.mean,
-            std=found.std,
-            config=config,
-            folder=place / "checkpoints",
-            on_step=lambda r: update(r.step, r.steps, f"loss {r.loss:.3f}, accuracy {r.accuracy:.1f} %"),
-        )
-    recipe = Recipe.of(config, found.mean, found.std)
-    images = seen_images(split.train_images, recipe, count=1000, size=network.size)
-    weights = export_weights(slice_weights(params, network, network_moments(params, network, jnp.asarray(images))))
-    write_bytes(path, onnx_model(network, weights).SerializeToString())
-    return network
+    return trained_alone(space, x, found, judged_split(found, JUDGED, 0), config, place, how.images)
 
 
 def searched(network: Network, place: Path, pictures: Pictures, how: "Quantisation") -> dict[str, Any]:

@@ -4,6 +4,8 @@ r"""Does the Q-T score rank spaces as supernets trained on them do, and are desi
     scripts/bench_space_design.py fronts DESIGNED --data cifar10/ --out bench/ --tables bench/tables --epochs 60 \
         --at-once 12 --after-first --with "--batch-size 512 --lr 0.2 --precision bf16 --validation 5000"
     scripts/bench_space_design.py measure DESIGNED --data cifar10/ --out bench/
+    scripts/bench_space_design.py alone DESIGNED --data cifar10/ --out bench/ --epochs 50 --batch 1024 --at-once 12
+    scripts/bench_space_design.py measure DESIGNED --data cifar10/ --out bench/ --of alone
 
 DESIGNED is a folder of `nas design-space`. What is finished is not done again, so that a killed benchmark continues.
 --at-once 12 divides a part among twelve processes, the GPUs in turn; --share 0/4 does a quarter of it.
@@ -12,24 +14,22 @@ score: Spearman between the score of random spaces of the hyperspace and the hyp
 training of each reaches (scripts/space_score.py; asked: at least 0.6).
 fronts: the designed space and hand-made ones, quantised for all, with every seed, and networks out of each by the INT8
 latency tables TABLES/SPACE.parquet (of `nas profile`; the designed space has its own). Best where a GPU is.
-measure: the files that were chosen, on the device that they are for (asked: 1.5x faster at equal accuracy, or 2 points
-more accurate at equal latency); the last result is kept in benchmarks/.
+alone: networks of these fronts, each trained on its own, without a supernet, and quantised after it.
+measure: the files of fronts or of alone, on the device that they are for (asked: 1.5x faster at equal accuracy, or 2
+points more accurate at equal latency); the last result is kept in benchmarks/.
 """
 
 import argparse
 import json
-import shlex
-import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from space_supernets import DESIGNED, HAND_MADE
 from supernet_parts.common import at_once, share_of
 
 RESULTS = Path(__file__).resolve().parents[1] / "benchmarks"
-DESIGNED, HAND_MADE = "designed", ("ofa_mbv3", "ofa_proxyless", "ofa_resnet50")
 ASKED = {"times_faster": 1.5, "points_better": 2.0}
 
 
@@ -51,7 +51,7 @@ def score_part(options: argparse.Namespace) -> dict[str, Any]:
     keep_programs()
     hyper, score, limits = opened(options.designed, options.table)
     table, data = LatencyTable.read(own_table(options)), load_dataset(options.data)
-    how = Short(options.epochs, options.batch, seed=options.seed)
+    how = Short(options.epochs, options.batch, precision=options.precision, seed=options.seed)
     rng = np.random.default_rng([options.seed, 50])
     designs = [random_design(hyper, rng) for _ in range(options.spaces)]
     files = [options.out / "score" / f"{''.join(map(str, design))}.json" for design in designs]
@@ -84,31 +84,14 @@ def runs(options: argparse.Namespace) -> list[tuple[str, int]]:
 
 def fronts_part(options: argparse.Namespace) -> dict[str, Any]:
     """A supernet of every space and seed, quantised for all, and networks chosen out of it."""
+    from space_supernets import quantised_supernet
+
     done = []
     for name, seed in share_of(options, runs(options)):
         if not chosen(options, name, seed):
-            choose(options, name, seed, trained(options, name, seed))
+            choose(options, name, seed, quantised_supernet(options, name, seed))
         done.append(str(front_of(options, name, seed)))
     return {"fronts": done}
-
-
-def trained(options: argparse.Namespace, name: str, seed: int) -> Path:
-    """The run of a quantised supernet."""
-    plain, quantised = (options.out / f"{name}-{seed}" / kind for kind in ("fp32", "int8"))
-    space = str(options.designed) if name == DESIGNED else name
-    extra = [*shlex.split(options.extra), "--epochs", options.epochs, "--seed", seed]
-    if name != DESIGNED:
-        stems = dict(zip(HAND_MADE, options.stems.split(","), strict=True))
-        extra += ["-o", f"stem_stride={stems[name]}"]
-    if options.after_first and seed:
-        begun(options.out / f"{name}-0" / "fp32")
-    nas("train", space, "--data", options.data, "--out", plain, *extra)
-    if options.after_first and seed:
-        begun(options.out / f"{name}-0" / "int8")
-    reference = json.loads((plain / "config.json").read_text())["space"]["name"]
-    fine = ["--epochs", options.int8_epochs] if options.int8_epochs else []
-    nas("train", reference, "--method", "qfa", "--from", plain, "--out", quantised, *fine)
-    return Path(quantised)
 
 
 def choose(options: argparse.Namespace, name: str, seed: int, run: Path) -> None:
@@ -142,29 +125,43 @@ def chosen(options: argparse.Namespace, name: str, seed: int) -> bool:
     return (front_of(options, name, seed) / RECORD).is_file()
 
 
-def begun(run: Path) -> None:
-    """Waits until a training has begun, whose programs are kept and need not be compiled again."""
-    while not [*run.glob("supernet/events*")]:
-        time.sleep(1)
+def alone_part(options: argparse.Namespace) -> dict[str, Any]:
+    """Networks of all fronts, each trained on its own."""
+    from space_alone import Alone, picked, record, train_one
+
+    from nas.jax_setup import keep_programs
+    from supernets.data import load_dataset
+
+    keep_programs()
+    how = Alone(options.epochs, options.batch, options.precision, options.networks)
+    sources = chosen_fronts(options, "fronts")
+    data, places = load_dataset(options.data), {source: options.out / "alone" / source.name for source in sources}
+    items = [(source, index) for source in sources for index in picked(source, how)]
+    for source, index in share_of(options, items):
+        print(train_one(source, index, data, places[source], how), file=sys.stderr)
+    return {"alone": [str(place) for source, place in places.items() if record(source, place, how)]}
 
 
-def nas(*arguments: object) -> None:
-    """Runs `nas ARGS`; its progress goes to stderr."""
-    from nas.processes import end_with_parent
+def chosen_fronts(options: argparse.Namespace, kind: str) -> list[Path]:
+    """Folders of all fronts that are there, of networks of supernets or trained alone."""
+    from space_fronts import RECORD
 
-    command = [sys.executable, "-m", "nas", *map(str, arguments)]
-    subprocess.run(command, check=True, stdout=sys.stderr, preexec_fn=end_with_parent)  # noqa: PLW1509 - no threads
+    found = sorted(path.parent for path in (options.out / kind).glob(f"*/{RECORD}"))
+    if not any(path.name.startswith(DESIGNED) for path in found):
+        raise SystemExit(
+            f"{options.out / kind} holds no front of the designed space; the part that makes it is {kind}."
+        )
+    return found
 
 
 def measure_part(options: argparse.Namespace) -> dict[str, Any]:
     """The files of all fronts on the device, and the designed space against the others."""
-    from space_fronts import RECORD, compared, measured, picture
+    from space_fronts import compared, measured, picture
 
-    folders = sorted(path.parent for path in (options.out / "fronts").glob(f"*/{RECORD}"))
-    document = measured(folders, options.data, options.device, options.seconds)
+    document = measured(chosen_fronts(options, options.of), options.data, options.device, options.seconds)
     document |= {"asked": ASKED, "against": compared(document["fronts"], DESIGNED)}
-    keep(document["data"], document, options)
-    picture(document, options.out / "fronts.png")
+    keep(document["data"] + ("-alone" if options.of == "alone" else ""), document, options)
+    picture(document, options.out / f"{options.of}.png")
     return document
 
 
@@ -193,7 +190,7 @@ def checked(parser: argparse.ArgumentParser) -> argparse.Namespace:
     return options
 
 
-PARTS = {"score": score_part, "fronts": fronts_part, "measure": measure_part}
+PARTS = {"score": score_part, "fronts": fronts_part, "alone": alone_part, "measure": measure_part}
 
 
 def main() -> None:
@@ -207,9 +204,12 @@ def main() -> None:
     parser.add_argument("--tables", type=Path, help="Folder of the other spaces' INT8 tables.")
     parser.add_argument("--device", default="local-cpu-1t-int8")
     parser.add_argument("--spaces", type=int, default=50)
-    parser.add_argument("--epochs", type=int, default=60, help="Of every supernet; score wants few, 2 say.")
+    parser.add_argument("--epochs", type=int, default=60, help="Of every training; score wants few, 3 say.")
     parser.add_argument("--int8-epochs", type=int, help="Of quantising; by default a sixth.")
-    parser.add_argument("--batch", type=int, default=512, help="Of the short trainings.")
+    parser.add_argument("--batch", type=int, default=512, help="Images a step, of score and alone.")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="Of score and alone.")
+    parser.add_argument("--networks", type=int, default=4, help="Of a front, to train alone.")
+    parser.add_argument("--of", choices=("fronts", "alone"), default="fronts", help="What to measure.")
     parser.add_argument("--with", dest="extra", default="", help="More options for nas train, as one word.")
     parser.add_argument("--stems", default="1,1,2", help=f"Strides of the first convolution: {', '.join(HAND_MADE)}.")
     parser.add_argument("--evaluations", type=int, default=96, help="Of the search in each supernet.")

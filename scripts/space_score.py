@@ -5,7 +5,7 @@ and its networks are masked (`supernets.masked`), so that a stage of one block t
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +35,8 @@ class Short:
         batch: Images a step, and a batch of the judging.
         random: See `epochs`.
         judged: Random networks of every size that the front is of, beside the largest and the smallest.
+        images: Training images kept out, that they are judged on.
+        precision: "fp32", or "bf16" for activations and products.
         seed: Of all random choices.
     """
 
@@ -42,6 +44,8 @@ class Short:
     batch: int = 512
     random: int = 2
     judged: int = 128
+    images: int = 2048
+    precision: Literal["fp32", "bf16"] = "fp32"
     seed: int = 0
 
 
@@ -54,9 +58,14 @@ def reached(
         Error (percent) and latency by the table (ms) of every network, and the hypervolume to (100 %, the limit).
     """
     space, superset, params = hyper.space(design), *_fresh(hyper, design, how.seed)
-    split = data.split(min(5000, len(data.train_images) // 5), how.seed)
+    split = data.split(min(how.images, len(data.train_images) // 5), how.seed)
     config = TrainConfig(
-        epochs=how.epochs, warm_epochs=0, batch_size=how.batch, peak_lr=0.1 * how.batch / 256, seed=how.seed
+        epochs=how.epochs,
+        warm_epochs=0,
+        batch_size=how.batch,
+        peak_lr=0.1 * how.batch / 256,
+        precision=how.precision,
+        seed=how.seed,
     )
     source = batches(
         split.train_images, split.train_labels, batch_size=how.batch, seed=how.seed, place=Placement(how.batch, 1)
@@ -73,7 +82,8 @@ def reached(
         )
         total = update.zeros(state.params)
         for network in _drawn(space, how, step):
-            total, _ = masked.gradient(state.params, total, superset, network, made.images, made.target, _loss)
+            total, value = masked.gradient(state.params, total, superset, network, made.images, made.target, _loss)
+            value.block_until_ready()  # a host that ran ahead would hold the maps of many networks on the device
         state = update.run(state, total, 1.0)
     source.close()
     rng = np.random.default_rng([how.seed, 3])
@@ -81,7 +91,7 @@ def reached(
     networks = [space.network(x) for x in archs]
     normalised = (split.validation_images / np.float32(255) - data.mean) / data.std
     kept = len(normalised) // how.batch * how.batch
-    judged = [jnp.asarray(normalised[i : i + how.batch], jnp.float32) for i in range(0, kept, how.batch)]
+    judged = [jnp.asarray(normalised[i : i + how.batch], recipe.dtype) for i in range(0, kept, how.batch)]
     truth = split.validation_labels[:kept]
     errors = [100 - _accuracy(state.params, superset, network, judged, truth) for network in networks]
     points = list(zip(errors, (table.predict(network).median for network in networks), strict=True))
@@ -105,7 +115,7 @@ def _drawn(space: Space, how: Short, step: int) -> list[Network]:
 
 
 def _loss(logits: jax.Array, target: jax.Array) -> jax.Array:
-    return cross_entropy(logits.reshape(target.shape), target)
+    return cross_entropy(logits.reshape(target.shape).astype(jnp.float32), target)
 
 
 def _accuracy(

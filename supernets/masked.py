@@ -34,7 +34,7 @@ def gradient(
         total: The sum so far; its memory is used for the new sum.
         superset: Every operator of the space at its largest.
         network: The subnet; an operator of the superset that it lacks within a block passes its input on.
-        x: Input `[n, h, w, c]`.
+        x: Input `[n, h, w, c]`; its type is that of activations and products.
         target: What the result is compared with, of its shape.
         loss: Of result and target.
 
@@ -84,7 +84,7 @@ def _run(weights: Params, x: Array, choices: Array, operators: Operators) -> Arr
     for op, (channels, kernel, present) in zip(operators, choices, strict=True):
         rounding = steps(weights, op)
         inputs = rounded_input(rounding, op, [values[i] for i in op.inputs])
-        y = run_rounded(op, _weights(weights, op, kernel), inputs, True, rounding)
+        y = run_rounded(op, _weights(weights, op, kernel, x.dtype), inputs, True, rounding)
         if isinstance(op, Conv):  # what has no weights makes zeros of zeros
             y = jnp.where(jnp.arange(y.shape[-1]) < channels, y, 0.0)
             if y.shape[:3] == inputs[0].shape[:3]:
@@ -94,8 +94,8 @@ def _run(weights: Params, x: Array, choices: Array, operators: Operators) -> Arr
     return values[-1]
 
 
-def _weights(weights: Params, op: Operator, kernel: Array) -> Any:
-    """The operator's weights by field, its filter at the size wanted and zero around it."""
+def _weights(weights: Params, op: Operator, kernel: Array, dtype: Any) -> Any:
+    """The operator's weights by field, its filter at the size wanted and zero around it, of the activations' type."""
     own = operator_weights(weights, op)
     if not own:
         return None
@@ -108,6 +108,8 @@ def _weights(weights: Params, op: Operator, kernel: Array) -> Any:
         else:
             near = jnp.abs(jnp.arange(op.kernel) - op.kernel // 2) <= kernel // 2
             own["kernel"] = own["kernel"] * (near[:, None] & near)[:, :, None, None]
+    for name in {"kernel", "bias"} & own.keys():
+        own[name] = own[name].astype(dtype)
     return SimpleNamespace(**own)
 
 

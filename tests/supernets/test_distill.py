@@ -69,6 +69,27 @@ def test_masks_compute_the_network_itself(kind, stage):
     assert float(total[name][0]) == pytest.approx((up - down) / (2 * step), rel=0.05, abs=1e-3)
 
 
+def test_half_precision_is_close_and_adds_up_in_single():
+    """The gradient of bf16 activations points where that of fp32 does, and its sum stays fp32."""
+    space = StageSpace(HYPER, 2, BLOCKS[2], (5, 6), 28)
+    superset, rng = space.superset, np.random.default_rng(0)
+    network, params = space.network(space.sample(rng, 1)[0]), init_networks([superset], 0)
+    x = jnp.asarray(rng.normal(size=(8, superset.size, superset.size, 5)), jnp.float32)
+    found = []
+    for dtype in (jnp.float32, jnp.bfloat16):
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        total, _ = masked.gradient(params, zeros, superset, network, x.astype(dtype), jnp.float32(1), off_target)
+        assert {leaf.dtype for leaf in total.values()} == {jnp.dtype("float32")}
+        found.append(np.concatenate([np.ravel(total[name]) for name in sorted(total)]))
+    exact, half = found
+    assert exact @ half / np.linalg.norm(exact) / np.linalg.norm(half) > 0.99
+    assert np.linalg.norm(half) == pytest.approx(np.linalg.norm(exact), rel=0.05)
+
+
+def off_target(student, target):
+    return ((student.astype(jnp.float32) - target) ** 2).mean()
+
+
 def mean_of_squares(student, teacher):
     return ((student - teacher) ** 2).mean()
 

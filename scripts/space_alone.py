@@ -1,0 +1,91 @@
+"""Networks of fronts trained on their own and then quantised: what they are worth where none shares its weights."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from space_fronts import RECORD
+from train_alone import trained_alone
+
+from latency_tables.int8 import quantize
+from nas.files import write_json
+from search_spaces import get_space
+from supernets import TrainConfig
+from supernets.data import Dataset
+from supernets.images import nchw, prepare
+
+_KEPT_OUT = 5000  # training images that the supernets of the fronts were not trained on either
+_CALIBRATION = 256
+
+
+@dataclass(frozen=True)
+class Alone:
+    """How networks are trained on their own, each with its front's seed; then quantised by the extremes of activations.
+
+    Attributes:
+        epochs: Of each.
+        batch: Images a step.
+        precision: "fp32", or "bf16" for activations and products.
+        networks: Of each front, evenly from the fastest to the slowest.
+    """
+
+    epochs: int
+    batch: int = 1024
+    precision: Literal["fp32", "bf16"] = "fp32"
+    networks: int = 4
+
+
+def picked(folder: Path, how: Alone) -> list[int]:
+    """Which networks of a front."""
+    n = len(json.loads((folder / RECORD).read_text(encoding="utf-8"))["networks"])
+    return [int(i) for i in np.unique(np.linspace(0, n - 1, how.networks).round())]
+
+
+def train_one(source: Path, index: int, data: Dataset, folder: Path, how: Alone) -> Path:
+    """Trains a network of a front, unless that was done before, and quantises it.
+
+    Args:
+        source: The front's folder.
+        index: Of its network.
+        data: To train on.
+        folder: Of the new files.
+        how: As it says.
+
+    Returns:
+        The INT8 file, INDEX.onnx.
+    """
+    front, path = json.loads((source / RECORD).read_text(encoding="utf-8")), folder / f"{index}.onnx"
+    if path.is_file():
+        return path
+    space, place = get_space(front["space"]["name"], **front["space"]["options"]), folder / str(index)
+    split = data.split(min(_KEPT_OUT, len(data.train_images) // 10), front["seed"])
+    config = TrainConfig(
+        epochs=how.epochs,
+        warm_epochs=0,
+        batch_size=how.batch,
+        peak_lr=0.1 * how.batch / 256,
+        shift=4,
+        weight_decay=5e-4,
+        precision=how.precision,
+        seed=front["seed"],
+    )
+    place.mkdir(parents=True, exist_ok=True)
+    network = trained_alone(space, space.parse(front["networks"][index]["arch"]), data, split, config, place)
+    images = prepare(split.train_images[:_CALIBRATION], data.mean, data.std, size=network.size)
+    quantize(place / "fp32.onnx", nchw(np.asarray(images)), place / "int8.onnx")
+    return (place / "int8.onnx").replace(path)
+
+
+def record(source: Path, folder: Path, how: Alone) -> bool:
+    """Writes down a front of networks trained alone, if all are there; whether they are."""
+    front, rows = json.loads((source / RECORD).read_text(encoding="utf-8")), []
+    for i in picked(source, how):
+        if not (folder / f"{i}.onnx").is_file():
+            return False
+        row = front["networks"][i]
+        rows.append({key: row[key] for key in ("arch", "size", "table_ms")} | {"file": f"{i}.onnx"})
+    kept = {key: front[key] for key in ("space", "seed")}
+    write_json(folder / RECORD, kept | {"alone": asdict(how), "networks": rows})
+    return True
