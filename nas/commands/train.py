@@ -130,8 +130,8 @@ def train(
         command = [sys.executable, "-m", "nas", *without_option(context.obj, "--processes")]
         raise typer.Exit(run_joined(joined(command, processes)))
     if method == "qfa" or source is not None:
-        if hosts:
-            raise UserError("--hosts does not go with --method qfa; use --devices on one host.")
+        if method == "qfa":
+            _refuse_beside_qfa(context)
         join_hosts(None)
         document = _quantised(
             space, out, source, method, devices,
@@ -222,6 +222,25 @@ def _refuse_processes(method: str, devices: int | None, hosts: str | None) -> No
         raise UserError("--processes takes an accelerator each and joins them itself: leave out --devices and --hosts.")
     if method in ("qfa", "proxyless", "fbnet"):
         raise UserError(f"--processes goes with supernets, not with --method {method}; use --devices.")
+
+
+_OF_QFA = {
+    "space", "out", "source", "method", "epochs", "batch_size", "lr", "random_subnets", "weight_decay", "shift",
+    "devices", "json",
+}  # fmt: skip
+
+
+def _refuse_beside_qfa(context: typer.Context) -> None:
+    """Refuses options that would be dropped."""
+    from nas.errors import UserError
+
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        given = context.get_parameter_source(name)
+        if name not in _OF_QFA and given is not None and given.name != "DEFAULT":
+            raise UserError(
+                f"--method qfa trains as the run of --from was trained, on one host: leave out {parameter.opts[0]}."
+            )
 
 
 def _quantised(

@@ -16,6 +16,8 @@ def test_mistakes_are_one_line(nas, run_folder, tmp_path):
         (["ofa_mbv3", "--from", run_folder], "--method qfa"),
         (["proxyless", "--method", "qfa", "--from", run_folder], "'ofa_mbv3'"),
         (["ofa_mbv3", "--method", "qfa", "--from", tmp_path / "nothing"], "no run folder"),
+        (["ofa_mbv3", "--method", "qfa", "--from", run_folder, "--mixup", 0.2], "leave out --mixup"),
+        (["ofa_mbv3", "--method", "qfa", "--from", run_folder, "--seed", 0], "leave out --seed"),
     ):
         done = nas("train", *arguments, "--out", tmp_path / "out")
         assert done.returncode == 2 and word in done.stderr, done.stderr
