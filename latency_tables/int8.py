@@ -6,8 +6,6 @@ has a single candidate: the extremes) nor ranges from one quantisation to the ne
 """
 
 import contextlib
-import io
-import logging
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from latency_tables.calibration import METHODS, any_batch, quiet, ranges_of
 from latency_tables.errors import QuantisationError
 from latency_tables.trace import node_owners
 from search_spaces import ArchitectureError, Network
@@ -24,10 +23,7 @@ if TYPE_CHECKING:
     import onnx
 
 FORMATS = ("QDQ", "QOperator")
-METHODS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}  # ours -> ONNX Runtime's
 _RANGE = (np.float32(-1), np.float32(3))  # of activations, where only the time matters
-_BINS = {"entropy": 512, "percentile": 2048}  # the entropy method's time grows with the square
-_IMAGES = 64  # at once while calibrating
 
 
 @dataclass(frozen=True)
@@ -108,9 +104,9 @@ def calibrated(model: str | Path, images: np.ndarray, how: Quantisation = Quanti
 
     with tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder, "prepared.onnx")
-        with _quiet():
+        with quiet():
             quant_pre_process(str(model), str(prepared), skip_symbolic_shape=True)
-        ranges = _ranges(any_batch(onnx.load(prepared)), np.asarray(images, dtype=np.float32), how, Path(folder))
+        ranges = ranges_of(any_batch(onnx.load(prepared)), np.asarray(images, dtype=np.float32), how, Path(folder))
 
         def write(path: str | Path, operators: Sequence[str] | None = None, asymmetric: Sequence[str] = ()) -> Path:
             source = onnx.load(prepared)
@@ -185,40 +181,13 @@ def _quantised(
         "op_types_to_quantize": sorted({*QLinearOpsRegistry, *QDQRegistry}),
         "extra_options": {"TensorQuantOverrides": {f"{name}.weight": offset for name in asymmetric}},
     }
-    with _quiet():
+    with quiet():
         if how.form == "QDQ":
             quantizer = QDQQuantizer(prepared, **options)
         else:
             quantizer = ONNXQuantizer(prepared, mode=QuantizationMode.QLinearOps, static=True, **options)
         quantizer.quantize_model()
     return quantizer.model.model
-
-
-def _ranges(prepared: "onnx.ModelProto", images: np.ndarray, how: Quantisation, folder: Path) -> Any:
-    """Ranges of all tensors by ONNX Runtime's calibrator."""
-    import onnx
-    from onnxruntime.quantization.calibrate import CalibrationMethod, create_calibrator
-    from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
-
-    readers = _readers(prepared, images)
-    onnx.save(prepared, folder / "calibrated.onnx")
-    options: dict[str, Any] = {}
-    if how.method in _BINS:
-        # its percentile is of absolute values unless told otherwise: half the range of a ReLU would be unused
-        options = {"num_bins": _BINS[how.method], "symmetric": False}
-    if how.method == "percentile":
-        options["percentile"] = how.percentile
-    with _quiet():
-        calibrator = create_calibrator(
-            folder / "calibrated.onnx",
-            sorted({*QLinearOpsRegistry, *QDQRegistry}),
-            augmented_model_path=str(folder / "augmented.onnx"),
-            calibrate_method=CalibrationMethod[METHODS[how.method]],
-            extra_options=options,
-        )
-        for reader in readers:
-            calibrator.collect_data(reader)  # all outputs of a call are kept in memory: one batch a call
-        return calibrator.compute_data()
 
 
 def _nodes(prepared: "onnx.ModelProto", operators: Sequence[str]) -> list[str]:
@@ -244,45 +213,3 @@ def _basic_optimised(model: "onnx.ModelProto") -> "onnx.ModelProto":
         options.log_severity_level = 3
         onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         return onnx.load(options.optimized_model_filepath)
-
-
-def _readers(model: "onnx.ModelProto", images: np.ndarray) -> list[Any]:
-    """Readers of one batch each."""
-    from onnxruntime.quantization import CalibrationDataReader
-
-    value = model.graph.input[0]
-    shape = tuple(dimension.dim_value for dimension in value.type.tensor_type.shape.dim[1:])
-    if images.shape[1:] != shape or not len(images):
-        raise QuantisationError(f"Calibration images have shape {images.shape}, the model takes (n, {shape}).")
-
-    class Reader(CalibrationDataReader):
-        def __init__(self, start: int) -> None:
-            self.batches = iter([{value.name: images[start : start + _IMAGES]}])
-
-        def get_next(self) -> dict[str, np.ndarray] | None:
-            return next(self.batches, None)
-
-    return [Reader(start) for start in range(0, len(images), _IMAGES)]
-
-
-def any_batch(model: "onnx.ModelProto") -> "onnx.ModelProto":
-    """The model for any number of images at once: one by one takes many times as long."""
-    import onnx
-
-    free = onnx.ModelProto.FromString(model.SerializeToString())
-    for value in (*free.graph.input, *free.graph.output):
-        value.type.tensor_type.shape.dim[0].dim_param = "N"
-    del free.graph.value_info[:]
-    return onnx.shape_inference.infer_shapes(free)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps the quantiser's advice, which is addressed to its developers, off the user's terminal and stdout."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logging.disable(before)

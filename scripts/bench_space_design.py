@@ -1,10 +1,11 @@
 r"""Does the Q-T score rank spaces as supernets trained on them do, and are designed spaces better than hand-made ones?
 
-    scripts/bench_space_design.py score DESIGNED --data cifar10/ --out bench/ --spaces 50 --epochs 2 --at-once 12
+    scripts/bench_space_design.py score DESIGNED --data cifar10/ --out bench/ --epochs 3 --precision bf16 --at-once 12
     scripts/bench_space_design.py fronts DESIGNED --data cifar10/ --out bench/ --tables bench/tables --epochs 60 \
         --at-once 12 --after-first --with "--batch-size 512 --lr 0.2 --precision bf16 --validation 5000"
     scripts/bench_space_design.py measure DESIGNED --data cifar10/ --out bench/
-    scripts/bench_space_design.py alone DESIGNED --data cifar10/ --out bench/ --epochs 50 --batch 1024 --at-once 12
+    scripts/bench_space_design.py alone DESIGNED --data cifar10/ --out bench/ --fronts bench/measure.json \
+        --epochs 50 --batch 1024 --precision bf16 --at-once 12
     scripts/bench_space_design.py measure DESIGNED --data cifar10/ --out bench/ --of alone
 
 DESIGNED is a folder of `nas design-space`. What is finished is not done again, so that a killed benchmark continues.
@@ -14,7 +15,7 @@ score: Spearman between the score of random spaces of the hyperspace and the hyp
 training of each reaches (scripts/space_score.py; asked: at least 0.6).
 fronts: the designed space and hand-made ones, quantised for all, with every seed, and networks out of each by the INT8
 latency tables TABLES/SPACE.parquet (of `nas profile`; the designed space has its own). Best where a GPU is.
-alone: networks of these fronts, each trained on its own, without a supernet, and quantised after it.
+alone: networks of fronts that `measure` wrote down, each trained on its own, without a supernet, then quantised.
 measure: the files of fronts or of alone, on the device that they are for (asked: 1.5x faster at equal accuracy, or 2
 points more accurate at equal latency); the last result is kept in benchmarks/.
 """
@@ -42,7 +43,7 @@ def score_part(options: argparse.Namespace) -> dict[str, Any]:
 
     from latency_tables import LatencyTable
     from nas.design.evolution import random_design
-    from nas.design.run import opened
+    from nas.design.scoring import opened
     from nas.files import write_json
     from nas.jax_setup import keep_programs, spare_autotuning
     from supernets.data import load_dataset
@@ -126,7 +127,7 @@ def chosen(options: argparse.Namespace, name: str, seed: int) -> bool:
 
 
 def alone_part(options: argparse.Namespace) -> dict[str, Any]:
-    """Networks of all fronts, each trained on its own."""
+    """Networks of fronts that were measured, each trained on its own."""
     from space_alone import Alone, picked, record, train_one
 
     from nas.jax_setup import keep_programs
@@ -134,12 +135,12 @@ def alone_part(options: argparse.Namespace) -> dict[str, Any]:
 
     keep_programs()
     how = Alone(options.epochs, options.batch, options.precision, options.networks)
-    sources = chosen_fronts(options, "fronts")
-    data, places = load_dataset(options.data), {source: options.out / "alone" / source.name for source in sources}
-    items = [(source, index) for source in sources for index in picked(source, how)]
-    for source, index in share_of(options, items):
-        print(train_one(source, index, data, places[source], how), file=sys.stderr)
-    return {"alone": [str(place) for source, place in places.items() if record(source, place, how)]}
+    fronts = {front["folder"]: front for front in json.loads(options.fronts.read_text())["fronts"]}
+    data, out = load_dataset(options.data), options.out / "alone"
+    items = [(name, index) for name, front in fronts.items() for index in picked(front, how)]
+    for name, index in share_of(options, items):
+        print(train_one(fronts[name], index, data, out / name, how), file=sys.stderr)
+    return {"alone": [str(out / name) for name, front in fronts.items() if record(front, out / name, how)]}
 
 
 def chosen_fronts(options: argparse.Namespace, kind: str) -> list[Path]:
@@ -160,9 +161,14 @@ def measure_part(options: argparse.Namespace) -> dict[str, Any]:
 
     document = measured(chosen_fronts(options, options.of), options.data, options.device, options.seconds)
     document |= {"asked": ASKED, "against": compared(document["fronts"], DESIGNED)}
-    keep(document["data"] + ("-alone" if options.of == "alone" else ""), document, options)
+    keep(document["data"] + suffix(options), document, options)
     picture(document, options.out / f"{options.of}.png")
     return document
+
+
+def suffix(options: argparse.Namespace) -> str:
+    """Of the names of files with results, for those of networks trained alone."""
+    return "-alone" if options.of == "alone" else ""
 
 
 def keep(name: str, document: dict[str, Any], options: argparse.Namespace) -> None:
@@ -182,6 +188,8 @@ def checked(parser: argparse.ArgumentParser) -> argparse.Namespace:
         parser.error(f"--at-once (={options.at_once}) must be at least 1, and makes the shares itself.")
     if options.most_ms is not None and options.most_ms <= 0:
         parser.error(f"--most-ms (={options.most_ms}) must be above 0.")
+    if options.part == "alone" and not (options.fronts and options.fronts.is_file()):
+        parser.error(f"--fronts (={options.fronts}) must be a file that `measure` wrote.")
     if options.part == "fronts":
         if not options.tables:
             parser.error("--tables is missing: the folder of the hand-made spaces' INT8 tables.")
@@ -208,6 +216,7 @@ def main() -> None:
     parser.add_argument("--int8-epochs", type=int, help="Of quantising; by default a sixth.")
     parser.add_argument("--batch", type=int, default=512, help="Images a step, of score and alone.")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="Of score and alone.")
+    parser.add_argument("--fronts", type=Path, help="What measure wrote, of whose networks alone trains some.")
     parser.add_argument("--networks", type=int, default=4, help="Of a front, to train alone.")
     parser.add_argument("--of", choices=("fronts", "alone"), default="fronts", help="What to measure.")
     parser.add_argument("--with", dest="extra", default="", help="More options for nas train, as one word.")
@@ -227,7 +236,7 @@ def main() -> None:
         at_once(options.at_once, options.out / options.part)
     document = PARTS[options.part](options)
     text = json.dumps(document, indent=1)
-    (options.out / f"{options.part}.json").write_text(text + "\n")
+    (options.out / f"{options.part}{suffix(options)}.json").write_text(text + "\n")
     print(text)
 
 

@@ -1,9 +1,8 @@
 """Networks of fronts trained on their own and then quantised: what they are worth where none shares its weights."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from space_fronts import RECORD
@@ -37,17 +36,17 @@ class Alone:
     networks: int = 4
 
 
-def picked(folder: Path, how: Alone) -> list[int]:
-    """Which networks of a front."""
-    n = len(json.loads((folder / RECORD).read_text(encoding="utf-8"))["networks"])
+def picked(front: dict[str, Any], how: Alone) -> list[int]:
+    """Which networks of a front, as `space_fronts.measured` has it."""
+    n = len(front["networks"])
     return [int(i) for i in np.unique(np.linspace(0, n - 1, how.networks).round())]
 
 
-def train_one(source: Path, index: int, data: Dataset, folder: Path, how: Alone) -> Path:
+def train_one(front: dict[str, Any], index: int, data: Dataset, folder: Path, how: Alone) -> Path:
     """Trains a network of a front, unless that was done before, and quantises it.
 
     Args:
-        source: The front's folder.
+        front: As `space_fronts.measured` has it.
         index: Of its network.
         data: To train on.
         folder: Of the new files.
@@ -56,10 +55,10 @@ def train_one(source: Path, index: int, data: Dataset, folder: Path, how: Alone)
     Returns:
         The INT8 file, INDEX.onnx.
     """
-    front, path = json.loads((source / RECORD).read_text(encoding="utf-8")), folder / f"{index}.onnx"
+    path, place = folder / f"{index}.onnx", folder / str(index)
     if path.is_file():
         return path
-    space, place = get_space(front["space"]["name"], **front["space"]["options"]), folder / str(index)
+    space = get_space(front["space"]["name"], **front["space"]["options"])
     split = data.split(min(_KEPT_OUT, len(data.train_images) // 10), front["seed"])
     config = TrainConfig(
         epochs=how.epochs,
@@ -78,10 +77,10 @@ def train_one(source: Path, index: int, data: Dataset, folder: Path, how: Alone)
     return (place / "int8.onnx").replace(path)
 
 
-def record(source: Path, folder: Path, how: Alone) -> bool:
+def record(front: dict[str, Any], folder: Path, how: Alone) -> bool:
     """Writes down a front of networks trained alone, if all are there; whether they are."""
-    front, rows = json.loads((source / RECORD).read_text(encoding="utf-8")), []
-    for i in picked(source, how):
+    rows = []
+    for i in picked(front, how):
         if not (folder / f"{i}.onnx").is_file():
             return False
         row = front["networks"][i]

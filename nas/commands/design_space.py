@@ -67,7 +67,8 @@ def design_space(
     """
     from nas.design.evolution import EvolutionConfig
     from nas.design.page import write_page
-    from nas.design.run import Goal, design_space, in_precision
+    from nas.design.run import design_space, in_precision
+    from nas.design.scoring import Goal
     from nas.errors import UserError
     from nas.jax_setup import spare_autotuning
     from nas.lock import locked

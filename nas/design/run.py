@@ -3,23 +3,23 @@
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nas.console import progress, say
-from nas.design.blocks import read_all
 from nas.design.distillers import distil_all
 from nas.design.evolution import EvolutionConfig, choices, evolve
-from nas.design.lookup import Lookup, StageLookup, outer_latency, stage_latency
+from nas.design.lookup import Lookup, stage_latency
 from nas.design.score_log import ScoreLog
+from nas.design.scoring import RECORD, Goal, cost_by, lookup_of, scorer
 from nas.errors import RunError, UserError
 from nas.files import writable_folder, write_json
 from nas.runs import Run
 from nas.spaces import SPACE_FILE
-from predictors.space_quality import parts, quality
+from predictors.space_quality import parts
 from search_spaces.hyperspace import Design, Hyperspace
 from search_spaces.spaceevo import BLOCKS, STAGES
 
@@ -28,28 +28,6 @@ if TYPE_CHECKING:
     from supernets.distill import DistillConfig
 
 FORMAT = 1
-RECORD = "design.json"
-
-
-@dataclass(frozen=True)
-class Goal:
-    """What a space is designed for.
-
-    Attributes:
-        limits_ms: Latencies under which its networks are to be accurate.
-        share: Of networks under a limit that is enough, see `predictors.space_quality`.
-        exponent: How much fewer count.
-        draws: Networks drawn from a space for its score.
-    """
-
-    limits_ms: tuple[float, ...]
-    share: float = 0.08
-    exponent: float = 0.01
-    draws: int = 100_000
-
-    def __post_init__(self) -> None:
-        if not self.limits_ms or min(self.limits_ms) <= 0:
-            raise UserError(f"--limits (={self.limits_ms}) must be latencies above 0 ms joined by commas.")
 
 
 def design_space(
@@ -94,10 +72,10 @@ def design_space(
     _begin(folder / "options.json", {key: asked[key] for key in ("format", "teacher", "hyperspace", "distillation")})
     judged = distil_all(folder / "blocks", teacher, hyper, distillation, processes)
     say("latencies of all blocks")
-    lookup = _lookup(hyper, judged, tables[0])
+    lookup = lookup_of(hyper, judged, tables[0])
     _check_limits(lookup, goal, distillation.seed)
     log = ScoreLog(_log_path(folder, asked), asked)
-    score = _scorer(lookup, goal, evolution.seed)
+    score = scorer(lookup, goal, evolution.seed)
     with progress("evolution") as update:
 
         def logged(design: Design) -> float:
@@ -145,29 +123,6 @@ def _begin(path: Path, asked: dict[str, Any]) -> None:
                 f"{str(path.parent)!r} was begun with {key}={found.get(key)!r}, now it is {value!r}; "
                 "use the same options to continue, or another --out."
             )
-
-
-def _cost(table: "LatencyTable") -> Callable[[Any], float]:
-    return lambda op: float(table.costs(op)[0])
-
-
-def _lookup(hyper: Hyperspace, judged: dict[tuple[int, int], Any], table: "LatencyTable") -> Lookup:
-    cost = _cost(table)
-    stages = {
-        (s, k): StageLookup(found.losses, stage_latency(hyper, s, k, found.archs, cost))
-        for (s, k), found in judged.items()
-    }
-    return Lookup(hyper, stages, *outer_latency(hyper, cost, table.constant_ms))
-
-
-def _scorer(lookup: Lookup, goal: Goal, seed: int) -> Callable[[Design], float]:
-    """The Q-T score of a space, the same whenever it is asked."""
-
-    def score(design: Design) -> float:
-        loss, latency = lookup.draw(design, goal.draws, np.random.default_rng([seed, *design]))
-        return quality(loss, latency, goal.limits_ms, share=goal.share, exponent=goal.exponent)
-
-    return score
 
 
 def _check_limits(lookup: Lookup, goal: Goal, seed: int) -> None:
@@ -219,7 +174,7 @@ def _speedups(
     """fp32 over INT8 latency of every block type by stage: of the sums over all networks judged."""
     if plain is None:
         return None
-    cost = _cost(plain)
+    cost = cost_by(plain)
     found = {}
     for k in hyper.types:
         sums = [stage_latency(hyper, s, k, judged[s, k].archs, cost).sum() for s in _stages()]
@@ -227,36 +182,6 @@ def _speedups(
             float(a / lookup.stages[s, k].latency_ms.sum()) for a, s in zip(sums, _stages(), strict=True)
         ]
     return found
-
-
-def opened(folder: Path, table: Path | None = None) -> tuple[Hyperspace, Callable[[Design], float], tuple[float, ...]]:
-    """The hyperspace that a folder was designed in, the score of its spaces, and the limits.
-
-    Args:
-        folder: Of `nas design-space`.
-        table: Of latencies; by default the one in the folder.
-
-    Raises:
-        RunError: if the folder is not finished.
-    """
-    from latency_tables import LatencyTable
-
-    if not (folder / RECORD).is_file():
-        raise RunError(f"{str(folder)!r} has no {RECORD}; run `nas design-space --out {folder}` to its end.")
-    document = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    made = dict(document["hyperspace"])
-    names = [kind.name for kind in BLOCKS]
-    types, sizes = tuple(map(names.index, made.pop("types"))), tuple(made.pop("resolutions"))
-    hyper = Hyperspace(types=types, resolutions=sizes, **made)
-    goal = Goal(**(document["goal"] | {"limits_ms": tuple(document["goal"]["limits_ms"])}))
-    measured = LatencyTable.read(table or folder / "tables" / f"{document['device']}.parquet")
-    judged = read_all(folder / "blocks", hyper)
-    if missing := len(types) * len(STAGES) - len(judged):
-        raise RunError(
-            f"{str(folder / 'blocks')!r} lacks {missing} stages; run `nas design-space --out {folder}` again."
-        )
-    lookup = _lookup(hyper, judged, measured)
-    return hyper, _scorer(lookup, goal, document["evolution"]["seed"]), goal.limits_ms
 
 
 def in_precision(device: "Device", precision: str) -> "Device":

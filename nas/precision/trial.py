@@ -46,7 +46,7 @@ def batched(path: Path, images: np.ndarray) -> np.ndarray:
     """Logits of a file, many images at once."""
     import onnx
 
-    from latency_tables.int8 import any_batch
+    from latency_tables.calibration import any_batch
 
     return logits(any_batch(onnx.load(path)).SerializeToString(), images)
 

@@ -13,8 +13,8 @@ from nas.design.evolution import EvolutionConfig, choices, evolve
 from nas.design.lookup import Lookup, StageLookup, outer_latency, stage_latency
 from nas.design.page import curve, write_page
 from nas.design.profiling import covering, hyper_study
-from nas.design.run import opened
 from nas.design.score_log import ScoreLog
+from nas.design.scoring import opened
 from nas.errors import RunError, UserError
 from nas.spaces import open_space
 from predictors.space_quality import parts, quality
