@@ -7,7 +7,8 @@
 
 DATA is as for `nas train`; CIFAR-10-JPEG was used. Training wants a GPU (the first command), the rest the device that
 is measured. Networks, once trained, and the files of every order stay in the folder: run again, only the measuring is
-done anew. The last result is kept in benchmarks/mixed-precision.json.
+done anew. The last results, with a step a channel and with one a weight
+(--per-tensor), are kept in benchmarks/mixed-precision*.json.
 """
 
 import json
@@ -35,7 +36,7 @@ from search_spaces import Network, get_space
 if TYPE_CHECKING:
     from latency_tables import Quantisation
 
-RESULT = Path(__file__).resolve().parents[1] / "benchmarks" / "mixed-precision.json"
+RESULTS = Path(__file__).resolve().parents[1] / "benchmarks"
 BUDGET = 99.9
 RANDOM_SEEDS = 3
 DEVICE = "local-cpu-1t"
@@ -108,7 +109,7 @@ def main(
     document = {"budget": BUDGET, "data": Path(data).name, "quantisation": asdict(how), "conditions": conditions}
     document["networks"] = rows
     if not quick:
-        write_json(RESULT, document)
+        write_json(RESULTS / f"mixed-precision{'-per-tensor' if per_tensor else ''}.json", document)
     if as_json:
         emit_json(document)
         return
