@@ -61,7 +61,7 @@ def run_joined(commands: Sequence[Sequence[str]]) -> int:
                     preexec_fn=end_with_parent,  # noqa: PLW1509 - no threads are here yet
                 )
                 children.append(child)
-            failed = _first_failed(children, told)
+            failed = first_failed(children, told)
             if failed:
                 words[failed - 1].seek(0)
                 say(words[failed - 1].read().decode(errors="replace").rstrip())
@@ -95,6 +95,28 @@ def without_option(arguments: Sequence[str], option: str) -> list[str]:
     return found
 
 
+def first_failed(children: Sequence[subprocess.Popen[bytes]], told: Sequence[int] = ()) -> int | None:
+    """Waits for all; which failed first, if any did. Its companions, which may wait for it, are stopped.
+
+    Args:
+        children: The processes.
+        told: Not empty once they were told to end: then they are not stopped.
+    """
+    waiting, failed = set(range(len(children))), None
+    while waiting:
+        for i in sorted(waiting):
+            try:
+                status = children[i].wait(timeout=0.2)
+            except subprocess.TimeoutExpired:
+                continue
+            waiting.remove(i)
+            if status and failed is None:
+                failed = i
+                for other in waiting if not told else ():  # who was told to end is saving
+                    children[other].terminate()
+    return failed
+
+
 def _visible(count: int) -> list[str]:
     """The NVIDIA GPU of each process; empty on a host without."""
     found = gpus()
@@ -121,20 +143,3 @@ def end_with_parent() -> None:
     """A killed parent leaves nothing behind that holds the run; Linux only."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_SIGNAL_AT_PARENTS_DEATH, signal.SIGTERM)
-
-
-def _first_failed(children: Sequence[subprocess.Popen[bytes]], told: Sequence[int]) -> int | None:
-    """Waits for all; which failed first. Its companions, which would wait for it for ever, are stopped."""
-    waiting, failed = set(range(len(children))), None
-    while waiting:
-        for i in sorted(waiting):
-            try:
-                status = children[i].wait(timeout=0.2)
-            except subprocess.TimeoutExpired:
-                continue
-            waiting.remove(i)
-            if status and failed is None:
-                failed = i
-                for other in waiting if not told else ():  # who was told to end is saving
-                    children[other].terminate()
-    return failed

@@ -4,7 +4,6 @@ import argparse
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -61,27 +60,23 @@ def at_once(n: int, logs: Path) -> None:
     Raises:
         SystemExit: if one fails, with its log's name; the others, which may wait for it, are stopped.
     """
-    from nas.processes import end_with_parent, shared_gpu
+    from nas.processes import end_with_parent, first_failed, shared_gpu
 
-    children = {}
-    for i in range(n):
-        path = logs.with_name(f"{logs.name}-{i}.log")
+    paths, children = [logs.with_name(f"{logs.name}-{i}.log") for i in range(n)], []
+    for i, path in enumerate(paths):
         command = [sys.executable, *sys.argv, "--at-once", "1", "--share", f"{i}/{n}"]
         with path.open("ab") as log:
-            children[path] = subprocess.Popen(
+            child = subprocess.Popen(
                 command,
                 env=os.environ | shared_gpu(i),
                 stdout=log,
                 stderr=log,
                 preexec_fn=end_with_parent,  # noqa: PLW1509 - no threads are here yet
             )
-    while not (failed := [str(path) for path, child in children.items() if child.poll()]):
-        if all(child.poll() == 0 for child in children.values()):
-            return
-        time.sleep(1)
-    for child in children.values():
-        child.terminate()
-    raise SystemExit(f"failed, see {', '.join(failed)}; what is finished stays, run it again.")
+        children.append(child)
+    failed = first_failed(children)
+    if failed is not None:
+        raise SystemExit(f"failed, see {paths[failed]}; what is finished stays, run it again.")
 
 
 def rebatched(config: Any, batch: int) -> Any:
