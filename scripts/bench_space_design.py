@@ -130,9 +130,10 @@ def alone_part(options: argparse.Namespace) -> dict[str, Any]:
     """Networks of fronts that were measured, each trained on its own."""
     from space_alone import Alone, picked, record, train_one
 
-    from nas.jax_setup import keep_programs
+    from nas.jax_setup import keep_programs, spare_autotuning
     from supernets.data import load_dataset
 
+    spare_autotuning()
     keep_programs()
     how = Alone(options.epochs, options.batch, options.precision, options.networks)
     fronts = {front["folder"]: front for front in json.loads(options.fronts.read_text())["fronts"]}
