@@ -95,12 +95,15 @@ def without_option(arguments: Sequence[str], option: str) -> list[str]:
     return found
 
 
-def first_failed(children: Sequence[subprocess.Popen[bytes]], told: Sequence[int] = ()) -> int | None:
-    """Waits for all; which failed first, if any did. Its companions, which may wait for it, are stopped.
+def first_failed(
+    children: Sequence[subprocess.Popen[bytes]], told: Sequence[int] = (), *, stop: bool = True
+) -> int | None:
+    """Waits for all; which failed first, if any did.
 
     Args:
         children: The processes.
         told: Not empty once they were told to end: then they are not stopped.
+        stop: Whether its companions, which may wait for it, are stopped.
     """
     waiting, failed = set(range(len(children))), None
     while waiting:
@@ -112,7 +115,7 @@ def first_failed(children: Sequence[subprocess.Popen[bytes]], told: Sequence[int
             waiting.remove(i)
             if status and failed is None:
                 failed = i
-                for other in waiting if not told else ():  # who was told to end is saving
+                for other in waiting if stop and not told else ():  # who was told to end is saving
                     children[other].terminate()
     return failed
 

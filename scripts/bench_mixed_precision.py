@@ -2,13 +2,14 @@
 
     .venv/bin/python scripts/bench_mixed_precision.py DATA build/mixed --only train --epochs 60 --batch 1024
     .venv/bin/python scripts/bench_mixed_precision.py DATA build/mixed
+    .venv/bin/python scripts/bench_mixed_precision.py DATA build/mixed --per-tensor
     .venv/bin/python scripts/bench_mixed_precision.py DATA build/mixed --networks '' --file runs/demo/export/knee.onnx
     .venv/bin/python scripts/bench_mixed_precision.py DATA build/quick --quick    # one network, hardly trained
 
 DATA is as for `nas train`; CIFAR-10-JPEG was used. Training wants a GPU (the first command), the rest the device that
 is measured. Networks, once trained, and the files of every order stay in the folder: run again, only the measuring is
-done anew. The last results, with a step a channel and with one a weight
-(--per-tensor), are kept in benchmarks/mixed-precision*.json.
+done anew. The last results, with a step a channel and with one a weight (--per-tensor), are kept in
+benchmarks/mixed-precision*.json.
 """
 
 import json
@@ -134,9 +135,8 @@ def main(
 
 def trained(subject: Subject, data: str, place: Path, how: Training) -> Network:
     """Trains a network on its own, unless that was done before, and writes fp32.onnx."""
-    from train_alone import trained_alone
+    from train_alone import recipe, trained_alone
 
-    from supernets import TrainConfig
     from supernets.data import load_dataset
 
     found = load_dataset(data, seed=0)
@@ -144,14 +144,7 @@ def trained(subject: Subject, data: str, place: Path, how: Training) -> Network:
     x = space.canonical(np.zeros(len(space.genes), dtype=np.int64))[0]
     if subject.seed is not None:
         x = space.sample(np.random.default_rng(subject.seed), 1)[0]
-    config = TrainConfig(
-        epochs=how.epochs,
-        warm_epochs=0,
-        batch_size=how.batch,
-        peak_lr=0.1 * how.batch / 256,
-        shift=4,
-        weight_decay=5e-4,
-    )
+    config = recipe(how.epochs, how.batch)
     return trained_alone(space, x, found, judged_split(found, JUDGED, 0), config, place, how.images)
 
 
@@ -162,8 +155,8 @@ def searched(network: Network, place: Path, pictures: Pictures, how: "Quantisati
     from latency_tables.int8_report import operator_reports
 
     kept, device = place / "orders.json", get_device(DEVICE)
-    if kept.is_file():
-        document: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+    document: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
+    if document.get("quantisation") == asdict(how):
         return document
     source, orders = place / "fp32.onnx", {}
     with tempfile.TemporaryDirectory() as folder, calibrated(source, pictures.calibration, how) as write:
@@ -182,6 +175,7 @@ def searched(network: Network, place: Path, pictures: Pictures, how: "Quantisati
                 write(place / f"{name}.onnx", on_integers)
                 orders[name] = {"on_integers": list(on_integers), "tried": tried}
     document = {
+        "quantisation": asdict(how),
         "orders": orders,
         "faster": sum(row.int8_ms < row.fp32_ms for row in profile),
         "conversions": asdict(times.conversions),

@@ -1,11 +1,12 @@
 r"""Does the Q-T score rank spaces as supernets trained on them do, and are designed spaces better than hand-made ones?
 
-    scripts/bench_space_design.py score DESIGNED --data cifar10/ --out bench/ --epochs 3 --precision bf16 --at-once 12
-    scripts/bench_space_design.py fronts DESIGNED --data cifar10/ --out bench/ --tables bench/tables --epochs 60 \
-        --at-once 12 --after-first --with "--batch-size 512 --lr 0.2 --precision bf16 --validation 5000"
+    scripts/bench_space_design.py score DESIGNED --data cifar10/ --out bench/ --precision bf16 --at-once 12
+    scripts/bench_space_design.py fronts DESIGNED --data cifar10/ --out bench/ --tables bench/tables --epochs 50 \
+        --int8-epochs 4 --evaluations 48 --most-ms 1.7 --at-once 12 --after-first --with "--batch-size 1024 --lr 0.4 \
+        --warm-epochs 5 --weight-decay 5e-4 --shift 4 --precision bf16 --validation 5000"
     scripts/bench_space_design.py measure DESIGNED --data cifar10/ --out bench/
     scripts/bench_space_design.py alone DESIGNED --data cifar10/ --out bench/ --fronts bench/measure.json \
-        --epochs 50 --batch 1024 --precision bf16 --at-once 12
+        --precision bf16 --at-once 12
     scripts/bench_space_design.py measure DESIGNED --data cifar10/ --out bench/ --of alone
 
 DESIGNED is a folder of `nas design-space`. What is finished is not done again, so that a killed benchmark continues.
@@ -21,14 +22,19 @@ points more accurate at equal latency); the last result is kept in benchmarks/.
 """
 
 import argparse
+import hashlib
 import json
 import sys
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from space_options import own_table, parsed, table_of
 from space_supernets import DESIGNED, HAND_MADE
 from supernet_parts.common import at_once, share_of
+
+from nas.jax_setup import keep_programs, spare_autotuning
 
 RESULTS = Path(__file__).resolve().parents[1] / "benchmarks"
 ASKED = {"times_faster": 1.5, "points_better": 2.0}
@@ -45,37 +51,34 @@ def score_part(options: argparse.Namespace) -> dict[str, Any]:
     from nas.design.evolution import random_design
     from nas.design.scoring import opened
     from nas.files import write_json
-    from nas.jax_setup import keep_programs, spare_autotuning
     from supernets.data import load_dataset
 
-    spare_autotuning()
-    keep_programs()
     hyper, score, limits = opened(options.designed, options.table)
     table, data = LatencyTable.read(own_table(options)), load_dataset(options.data)
     how = Short(options.epochs, options.batch, precision=options.precision, seed=options.seed)
+    training = asdict(how) | {"table": hashlib.sha256(own_table(options).read_bytes()).hexdigest()[:8]}
     rng = np.random.default_rng([options.seed, 50])
     designs = [random_design(hyper, rng) for _ in range(options.spaces)]
     files = [options.out / "score" / f"{''.join(map(str, design))}.json" for design in designs]
     for design, path in share_of(options, [*zip(designs, files, strict=True)]):
-        if not (path.is_file() and json.loads(path.read_text()).get("training") == asdict(how)):
+        if trained_so(path, training) is None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            found = reached(hyper, design, data, table, max(limits), how)
-            write_json(path, found | {"score": score(design), "training": asdict(how)})
+            write_json(path, reached(hyper, design, data, table, max(limits), how) | {"training": training})
         print(path, file=sys.stderr)
-    rows = [json.loads(path.read_text()) for path in files if path.is_file()]
-    document: dict[str, Any] = {"asked": 0.6, "limits_ms": limits, "training": asdict(how), "spaces": rows}
+    found = zip(designs, (trained_so(path, training) for path in files), strict=True)
+    rows = [row | {"score": score(design)} for design, row in found if row is not None]
+    document: dict[str, Any] = {"asked": 0.6, "limits_ms": limits, "training": training, "spaces": rows}
     if len(rows) == len(designs):
         document["spearman"] = float(spearmanr([r["score"] for r in rows], [r["hypervolume"] for r in rows]).statistic)
-        keep("score", document, options)
+        if options.share == "0/1":
+            keep("score", document, options)
     return document
 
 
-def own_table(options: argparse.Namespace) -> Path:
-    """The INT8 table of the hyperspace."""
-    if options.table:
-        return Path(options.table)
-    device = json.loads((options.designed / "design.json").read_text())["device"]
-    return Path(options.designed) / "tables" / f"{device}.parquet"
+def trained_so(path: Path, training: dict[str, Any]) -> dict[str, Any] | None:
+    """What is kept of a space, if it was trained in this way."""
+    found: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    return found if found.get("training") == training else None
 
 
 def runs(options: argparse.Namespace) -> list[tuple[str, int]]:
@@ -100,10 +103,8 @@ def choose(options: argparse.Namespace, name: str, seed: int, run: Path) -> None
     import space_fronts
 
     from latency_tables import LatencyTable
-    from nas.jax_setup import keep_programs
     from nas.runs import Run
 
-    keep_programs()
     how = space_fronts.Choosing(options.evaluations, seed, options.most_ms)
     table = LatencyTable.read(table_of(options, name))
     space_fronts.choose(Run.open(run), table, front_of(options, name, seed), how)
@@ -112,11 +113,6 @@ def choose(options: argparse.Namespace, name: str, seed: int, run: Path) -> None
 def front_of(options: argparse.Namespace, name: str, seed: int) -> Path:
     """Folder of what is chosen."""
     return Path(options.out) / "fronts" / f"{name}-{seed}"
-
-
-def table_of(options: argparse.Namespace, name: str) -> Path:
-    """A space's INT8 table."""
-    return own_table(options) if name == DESIGNED else Path(options.tables) / f"{name}.parquet"
 
 
 def chosen(options: argparse.Namespace, name: str, seed: int) -> bool:
@@ -130,18 +126,17 @@ def alone_part(options: argparse.Namespace) -> dict[str, Any]:
     """Networks of fronts that were measured, each trained on its own."""
     from space_alone import Alone, picked, record, train_one
 
-    from nas.jax_setup import keep_programs, spare_autotuning
     from supernets.data import load_dataset
 
-    spare_autotuning()
-    keep_programs()
     how = Alone(options.epochs, options.batch, options.precision, options.networks)
-    fronts = {front["folder"]: front for front in json.loads(options.fronts.read_text())["fronts"]}
+    fronts = json.loads(options.fronts.read_text())["fronts"]
     data, out = load_dataset(options.data), options.out / "alone"
-    items = [(name, index) for name, front in fronts.items() for index in picked(front, how)]
-    for name, index in share_of(options, items):
-        print(train_one(fronts[name], index, data, out / name, how), file=sys.stderr)
-    return {"alone": [str(out / name) for name, front in fronts.items() if record(front, out / name, how)]}
+    picks = [[(front, index) for index in picked(front, how)] for front in fronts]
+    # the fastest of all fronts first: dealt out front by front, one process would get all the slowest
+    items = [item for rank in zip_longest(*picks) for item in rank if item]
+    for front, index in share_of(options, items):
+        print(train_one(front, index, data, out / front["folder"], how), file=sys.stderr)
+    return {"alone": [str(out / f["folder"]) for f in fronts if record(f, data.name, out / f["folder"], how)]}
 
 
 def chosen_fronts(options: argparse.Namespace, kind: str) -> list[Path]:
@@ -169,7 +164,7 @@ def measure_part(options: argparse.Namespace) -> dict[str, Any]:
 
 def suffix(options: argparse.Namespace) -> str:
     """Of the names of files with results, for those of networks trained alone."""
-    return "-alone" if options.of == "alone" else ""
+    return "-alone" if options.part == "measure" and options.of == "alone" else ""
 
 
 def keep(name: str, document: dict[str, Any], options: argparse.Namespace) -> None:
@@ -180,61 +175,17 @@ def keep(name: str, document: dict[str, Any], options: argparse.Namespace) -> No
         write_json(RESULTS / f"space-design-{name}.json", document)
 
 
-def checked(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """The options, after refusing what would be found out hours later."""
-    options = parser.parse_args()
-    if options.part == "measure" and (options.at_once, options.share) != (1, "0/1"):
-        parser.error("measure times all files in turns in one process: leave out --at-once and --share.")
-    if options.at_once < 1 or options.at_once > 1 and options.share != "0/1":
-        parser.error(f"--at-once (={options.at_once}) must be at least 1, and makes the shares itself.")
-    if options.most_ms is not None and options.most_ms <= 0:
-        parser.error(f"--most-ms (={options.most_ms}) must be above 0.")
-    if options.part == "alone" and not (options.fronts and options.fronts.is_file()):
-        parser.error(f"--fronts (={options.fronts}) must be a file that `measure` wrote.")
-    if options.part == "fronts":
-        if not options.tables:
-            parser.error("--tables is missing: the folder of the hand-made spaces' INT8 tables.")
-        if missing := [str(p) for p in (table_of(options, n) for n in (DESIGNED, *HAND_MADE)) if not p.is_file()]:
-            parser.error(f"there is no {missing[0]}; make it with `nas profile`.")
-    return options
-
-
 PARTS = {"score": score_part, "fronts": fronts_part, "alone": alone_part, "measure": measure_part}
 
 
 def main() -> None:
     """Runs a part and prints its JSON document."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=PARTS)
-    parser.add_argument("designed", type=Path)
-    parser.add_argument("--data", required=True, help="As for `nas train`.")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--table", type=Path, help="INT8 table of the hyperspace; by default the one in DESIGNED.")
-    parser.add_argument("--tables", type=Path, help="Folder of the other spaces' INT8 tables.")
-    parser.add_argument("--device", default="local-cpu-1t-int8")
-    parser.add_argument("--spaces", type=int, default=50)
-    parser.add_argument("--epochs", type=int, default=60, help="Of every training; score wants few, 3 say.")
-    parser.add_argument("--int8-epochs", type=int, help="Of quantising; by default a sixth.")
-    parser.add_argument("--batch", type=int, default=512, help="Images a step, of score and alone.")
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="Of score and alone.")
-    parser.add_argument("--fronts", type=Path, help="What measure wrote, of whose networks alone trains some.")
-    parser.add_argument("--networks", type=int, default=4, help="Of a front, to train alone.")
-    parser.add_argument("--of", choices=("fronts", "alone"), default="fronts", help="What to measure.")
-    parser.add_argument("--with", dest="extra", default="", help="More options for nas train, as one word.")
-    parser.add_argument("--stems", default="1,1,2", help=f"Strides of the first convolution: {', '.join(HAND_MADE)}.")
-    parser.add_argument("--evaluations", type=int, default=96, help="Of the search in each supernet.")
-    parser.add_argument("--most-ms", type=float, help="Largest latency of a chosen network.")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--share", default="0/1", help="Which part of the work to do, I/N.")
-    parser.add_argument("--at-once", type=int, default=1, help="Processes that a part is divided among.")
-    parser.add_argument("--after-first", action="store_true", help="Seeds wait until the first one's training began.")
-    parser.add_argument("--seconds", type=float, default=120.0, help="For the measurement.")
-    parser.add_argument("--seed", type=int, default=0, help="Of the score.")
-    parser.add_argument("--quick", action="store_true", help="Keeps no result in benchmarks/.")
-    options = checked(parser)
+    options = parsed(__doc__)
+    spare_autotuning()  # both before anything imports JAX
+    keep_programs()
     options.out.mkdir(parents=True, exist_ok=True)
     if options.at_once > 1:
-        at_once(options.at_once, options.out / options.part)
+        at_once(options.at_once, options.out / options.part, together=options.part == "fronts")
     document = PARTS[options.part](options)
     text = json.dumps(document, indent=1)
     (options.out / f"{options.part}{suffix(options)}.json").write_text(text + "\n")

@@ -1,21 +1,21 @@
 """Networks of fronts trained on their own and then quantised: what they are worth where none shares its weights."""
 
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from space_fronts import RECORD
-from train_alone import trained_alone
+from train_alone import recipe, trained_alone
 
 from latency_tables.int8 import quantize
 from nas.files import write_json
 from search_spaces import get_space
-from supernets import TrainConfig
 from supernets.data import Dataset
 from supernets.images import nchw, prepare
 
-_KEPT_OUT = 5000  # training images that the supernets of the fronts were not trained on either
+_KEPT_OUT = 5000  # of the training images, a tenth at most: as many as supernets keep for their search
 _CALIBRATION = 256
 
 
@@ -54,34 +54,40 @@ def train_one(front: dict[str, Any], index: int, data: Dataset, folder: Path, ho
 
     Returns:
         The INT8 file, INDEX.onnx.
+
+    Raises:
+        SystemExit: if another network, or this one in another way, was trained there.
     """
-    path, place = folder / f"{index}.onnx", folder / str(index)
+    path, place, begun = folder / f"{index}.onnx", folder / str(index), folder / f"{index}.json"
+    place.mkdir(parents=True, exist_ok=True)
+    if not begun.is_file():
+        write_json(begun, _asked(front, index, data.name, how))
+    if json.loads(begun.read_text(encoding="utf-8")) != _asked(front, index, data.name, how):
+        raise SystemExit(f"{path} is of another network, data or training; use the same options, or another --out.")
     if path.is_file():
         return path
     space = get_space(front["space"]["name"], **front["space"]["options"])
     split = data.split(min(_KEPT_OUT, len(data.train_images) // 10), front["seed"])
-    config = TrainConfig(
-        epochs=how.epochs,
-        warm_epochs=0,
-        batch_size=how.batch,
-        peak_lr=0.1 * how.batch / 256,
-        shift=4,
-        weight_decay=5e-4,
-        precision=how.precision,
-        seed=front["seed"],
-    )
-    place.mkdir(parents=True, exist_ok=True)
+    config = recipe(how.epochs, how.batch, precision=how.precision, seed=front["seed"])
     network = trained_alone(space, space.parse(front["networks"][index]["arch"]), data, split, config, place)
     images = prepare(split.train_images[:_CALIBRATION], data.mean, data.std, size=network.size)
     quantize(place / "fp32.onnx", nchw(np.asarray(images)), place / "int8.onnx")
     return (place / "int8.onnx").replace(path)
 
 
-def record(front: dict[str, Any], folder: Path, how: Alone) -> bool:
+def _asked(front: dict[str, Any], index: int, data: str, how: Alone) -> dict[str, Any]:
+    """What decides the file of a network; how many of a front are trained does not."""
+    training = {key: value for key, value in asdict(how).items() if key != "networks"}
+    arch = front["networks"][index]["arch"]
+    return {"space": front["space"], "arch": arch, "seed": front["seed"], "data": data, "training": training}
+
+
+def record(front: dict[str, Any], data: str, folder: Path, how: Alone) -> bool:
     """Writes down a front of networks trained alone, if all are there; whether they are."""
     rows = []
     for i in picked(front, how):
-        if not (folder / f"{i}.onnx").is_file():
+        begun = folder / f"{i}.json"
+        if not (folder / f"{i}.onnx").is_file() or json.loads(begun.read_text()) != _asked(front, i, data, how):
             return False
         row = front["networks"][i]
         rows.append({key: row[key] for key in ("arch", "size", "table_ms")} | {"file": f"{i}.onnx"})

@@ -110,9 +110,9 @@ def compared(fronts: list[dict[str, Any]], ours: str) -> dict[str, dict[str, lis
     by_name = {front["folder"]: points(front) for front in fronts}
     for name, theirs in by_name.items():
         space, _, seed = name.rpartition("-")
-        if space == ours:
+        own = by_name.get(f"{ours}-{seed}")
+        if space == ours or own is None:
             continue
-        own = by_name[f"{ours}-{seed}"]
         theirs = theirs[pareto_front(theirs * (-1, 1))]
         faster = [ms / own[own[:, 0] >= test, 1].min() for test, ms in theirs if (own[:, 0] >= test).any()]
         better = [own[own[:, 1] <= ms, 0].max() - test for test, ms in theirs if (own[:, 1] <= ms).any()]

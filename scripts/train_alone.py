@@ -1,8 +1,9 @@
 """One network of a space trained on its own, to the fp32 file that is exported."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nas.console import progress
 from nas.files import write_bytes
@@ -14,6 +15,14 @@ if TYPE_CHECKING:
     from supernets.data.dataset import Split
 
 _MOMENTS = 1000  # training images that the file's batch norms are taken from
+
+
+def recipe(epochs: int, batch: int, **more: Any) -> "TrainConfig":
+    """How a network is trained on its own, unless `more` says otherwise."""
+    from supernets import TrainConfig
+
+    fixed: dict[str, Any] = {"warm_epochs": 0, "shift": 4, "weight_decay": 5e-4}
+    return TrainConfig(epochs=epochs, batch_size=batch, peak_lr=0.1 * batch / 256, **(fixed | more))
 
 
 def trained_alone(
@@ -61,8 +70,8 @@ def trained_alone(
             folder=folder / "checkpoints",
             on_step=lambda r: update(r.step, r.steps, f"loss {r.loss:.3f}, accuracy {r.accuracy:.1f} %"),
         )
-    recipe = Recipe.of(config, data.mean, data.std)
-    seen = seen_images(split.train_images, recipe, count=_MOMENTS, size=network.size)
+    seen = seen_images(split.train_images, Recipe.of(config, data.mean, data.std), count=_MOMENTS, size=network.size)
     weights = export_weights(slice_weights(params, network, network_moments(params, network, jnp.asarray(seen))))
     write_bytes(path, onnx_model(network, weights).SerializeToString())
+    shutil.rmtree(folder / "checkpoints")
     return network

@@ -238,9 +238,8 @@ def _refuse_beside_qfa(context: typer.Context) -> None:
         name = str(parameter.name)
         given = context.get_parameter_source(name)
         if name not in _OF_QFA and given is not None and given.name != "DEFAULT":
-            raise UserError(
-                f"--method qfa trains as the run of --from was trained, on one host: leave out {parameter.opts[0]}."
-            )
+            option = "/".join(parameter.opts + parameter.secondary_opts)
+            raise UserError(f"--method qfa trains as the run of --from was trained, on one host: leave out {option}.")
 
 
 def _quantised(

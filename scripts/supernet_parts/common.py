@@ -50,15 +50,16 @@ def share_of(options: argparse.Namespace, items: Sequence[Any]) -> Sequence[Any]
     return items[share::shares]
 
 
-def at_once(n: int, logs: Path) -> None:
+def at_once(n: int, logs: Path, *, together: bool) -> None:
     """This script's command line by several processes, a share each, the GPUs in turn.
 
     Args:
         n: How many.
         logs: What the i-th prints goes to LOGS-i.log.
+        together: Whether some wait for others: then all are stopped when one fails.
 
     Raises:
-        SystemExit: if one fails, with its log's name; the others, which may wait for it, are stopped.
+        SystemExit: if one fails, with its log's name.
     """
     from nas.processes import end_with_parent, first_failed, shared_gpu
 
@@ -74,7 +75,7 @@ def at_once(n: int, logs: Path) -> None:
                 preexec_fn=end_with_parent,  # noqa: PLW1509 - no threads are here yet
             )
         children.append(child)
-    failed = first_failed(children)
+    failed = first_failed(children, stop=together)
     if failed is not None:
         raise SystemExit(f"failed, see {paths[failed]}; what is finished stays, run it again.")
 

@@ -1,0 +1,92 @@
+"""The command line of bench_space_design.py, refusing at once what would be found out hours later."""
+
+import argparse
+import json
+from pathlib import Path
+
+from space_supernets import DESIGNED, HAND_MADE
+
+
+def parsed(about: str | None) -> argparse.Namespace:
+    """The part and its options."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parts = parser.add_subparsers(dest="part", required=True)
+    every, shared = argparse.ArgumentParser(add_help=False), argparse.ArgumentParser(add_help=False)
+    every.add_argument("designed", type=Path)
+    every.add_argument("--data", required=True, help="As for `nas train`.")
+    every.add_argument("--out", type=Path, required=True)
+    every.add_argument("--table", type=Path, help="INT8 table of the hyperspace; by default the one in DESIGNED.")
+    every.add_argument("--quick", action="store_true", help="Keeps no result in benchmarks/.")
+    shared.add_argument("--share", default="0/1", help="Which part of the work to do, I/N.")
+    shared.add_argument("--at-once", type=int, default=1, help="Processes that the work is divided among.")
+
+    score = parts.add_parser("score", parents=[every, shared])
+    score.add_argument("--spaces", type=int, default=50)
+    score.add_argument("--epochs", type=int, default=3)
+    score.add_argument("--batch", type=int, default=512, help="Images a step.")
+    score.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    score.add_argument("--seed", type=int, default=0)
+
+    fronts = parts.add_parser("fronts", parents=[every, shared])
+    fronts.add_argument("--tables", type=Path, required=True, help="Folder of the hand-made spaces' INT8 tables.")
+    fronts.add_argument("--epochs", type=int, default=60, help="Of every supernet.")
+    fronts.add_argument("--int8-epochs", type=int, help="Of quantising; by default a sixth.")
+    fronts.add_argument("--with", dest="extra", default="", help="More options for nas train, as one word.")
+    fronts.add_argument("--stems", default="1,1,2", help=f"Strides of the first convolution: {', '.join(HAND_MADE)}.")
+    fronts.add_argument("--evaluations", type=int, default=96, help="Of the search in each supernet.")
+    fronts.add_argument("--most-ms", type=float, help="Largest latency of a chosen network.")
+    fronts.add_argument("--seeds", type=int, default=3)
+    fronts.add_argument("--after-first", action="store_true", help="Seeds wait until the first one's training began.")
+
+    alone = parts.add_parser("alone", parents=[every, shared])
+    alone.add_argument("--fronts", type=Path, required=True, help="What measure wrote, to train networks of.")
+    alone.add_argument("--epochs", type=int, default=50, help="Of every network.")
+    alone.add_argument("--batch", type=int, default=1024, help="Images a step.")
+    alone.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    alone.add_argument("--networks", type=int, default=4, help="Of a front.")
+
+    measure = parts.add_parser("measure", parents=[every])
+    measure.add_argument("--of", choices=("fronts", "alone"), default="fronts")
+    measure.add_argument("--device", default="local-cpu-1t-int8")
+    measure.add_argument("--seconds", type=float, default=120.0)
+    measure.set_defaults(at_once=1)
+
+    options = parser.parse_args()
+    if mistake := _mistake(options):
+        parser.error(mistake)
+    return options
+
+
+def _mistake(options: argparse.Namespace) -> str | None:
+    """What is wrong with the options."""
+    if options.part != "measure" and (options.at_once < 1 or options.at_once > 1 and options.share != "0/1"):
+        return f"--at-once (={options.at_once}) must be at least 1, and makes the shares itself."
+    if options.part == "fronts":
+        if options.most_ms is not None and options.most_ms <= 0:
+            return f"--most-ms (={options.most_ms}) must be above 0."
+        missing = [str(p) for p in (table_of(options, n) for n in (DESIGNED, *HAND_MADE)) if not p.is_file()]
+        return f"there is no {missing[0]}; make it with `nas profile`." if missing else None
+    if options.part == "score" and not 2 <= options.batch <= 2048:
+        return f"--batch (={options.batch}) must be 2 to 2048, the number of images that spaces are judged on."
+    if options.part == "alone":
+        try:
+            found = json.loads(options.fronts.read_text(encoding="utf-8"))
+            complete = all(isinstance(f["space"], dict) and f["networks"] and f["folder"] for f in found["fronts"])
+        except (OSError, ValueError, KeyError, TypeError):
+            complete = False
+        if not complete:
+            return f"--fronts (={options.fronts}) must be a file that `measure` wrote, with the options of its spaces."
+    return None
+
+
+def own_table(options: argparse.Namespace) -> Path:
+    """The INT8 table of the hyperspace."""
+    if options.table:
+        return Path(options.table)
+    device = json.loads((options.designed / "design.json").read_text())["device"]
+    return Path(options.designed) / "tables" / f"{device}.parquet"
+
+
+def table_of(options: argparse.Namespace, name: str) -> Path:
+    """A space's INT8 table."""
+    return own_table(options) if name == DESIGNED else Path(options.tables) / f"{name}.parquet"
