@@ -14,7 +14,7 @@ Cost = Callable[[Operator], float]  # ms of an operator
 
 @dataclass(frozen=True)
 class StageLookup:
-    """Networks of one stage and block type that were judged.
+    """Networks of one stage and block type that were judged, of every pair of widths the fastest first.
 
     Attributes:
         loss: `[input widths, widths, rows]`.
@@ -23,6 +23,12 @@ class StageLookup:
 
     loss: np.ndarray
     latency_ms: np.ndarray
+
+    @classmethod
+    def of(cls, loss: np.ndarray, latency_ms: np.ndarray) -> "StageLookup":
+        """From rows in any order, which the largest resolution decides."""
+        order = np.argsort(latency_ms[-1], axis=-1, kind="stable")
+        return cls(np.take_along_axis(loss, order, -1), np.take_along_axis(latency_ms, order[None], -1))
 
 
 @dataclass(frozen=True)
@@ -41,16 +47,25 @@ class Lookup:
     after_ms: np.ndarray
 
     def draw(self, design: Design, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Loss and latency (ms) of `n` random networks of a space; the loss is the sum of its stages'."""
-        resolution = rng.integers(0, len(self.hyper.resolutions), n)
-        stem, width, depth = (rng.integers(0, size, n) for size in self.before_ms.shape[1:])
+        """Loss and latency (ms) of `n` random networks of a space; the loss is the sum of its stages'.
+
+        They are of every size, as those of `Space.sample_of_every_size`: the networks under a small limit, which
+        independent choices hardly ever make, count as much as others.
+        """
+        lean = rng.uniform(-1, 1, n)
+
+        def chosen(size: int) -> np.ndarray:
+            end = np.where(lean > 0, size - 1, 0)
+            return np.where(rng.random(n) < abs(lean), end, rng.integers(0, size, n))
+
+        resolution, stem, width, depth = (chosen(size) for size in self.before_ms.shape)
         latency = self.before_ms[resolution, stem, width, depth]
         loss = np.zeros(n)
         for stage in range(1, len(STAGES) + 1):
             own = self.stages[stage, design[stage - 1]]
-            window = [self.hyper.widths[stage].index(c) for c in self.hyper.window_widths(design, stage)]
-            before, width = width, np.array(window)[rng.integers(0, len(window), n)]
-            row = rng.integers(0, own.loss.shape[2], n)
+            window = np.array([self.hyper.widths[stage].index(c) for c in self.hyper.window_widths(design, stage)])
+            before, width = width, window[chosen(len(window))]
+            row = chosen(own.loss.shape[2])
             loss += own.loss[before, width, row]
             latency = latency + own.latency_ms[resolution, before, width, row]
         return loss, latency + self.after_ms[resolution, width]

@@ -66,6 +66,7 @@ def design_space(
         "hyperspace": {**hyper.options, "types": [BLOCKS[t].name for t in hyper.types]},
         "device": tables[0].metadata["conditions"]["device"],
         "goal": asdict(goal),
+        "drawn": "every size",  # a log of scores of uniform draws is another
         "distillation": asdict(distillation),
         "evolution": asdict(evolution),
     }

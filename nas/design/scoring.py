@@ -49,7 +49,7 @@ def cost_by(table: "LatencyTable") -> Callable[[Any], float]:
 def lookup_of(hyper: Hyperspace, judged: dict[tuple[int, int], Any], table: "LatencyTable") -> Lookup:
     cost = cost_by(table)
     stages = {
-        (s, k): StageLookup(found.losses, stage_latency(hyper, s, k, found.archs, cost))
+        (s, k): StageLookup.of(found.losses, stage_latency(hyper, s, k, found.archs, cost))
         for (s, k), found in judged.items()
     }
     return Lookup(hyper, stages, *outer_latency(hyper, cost, table.constant_ms))

@@ -49,7 +49,7 @@ def lookup_of(hyper, rows=2):
         own = judged_archs(StageSpace(hyper, stage, BLOCKS[kind], (8, 8), 28), rows, 0)
         archs[stage, kind] = own
         loss = rng.random(own.shape[:3]) + 0.1
-        stages[stage, kind] = StageLookup(loss, stage_latency(hyper, stage, kind, own, cost))
+        stages[stage, kind] = StageLookup.of(loss, stage_latency(hyper, stage, kind, own, cost))
     return Lookup(hyper, stages, *outer_latency(hyper, cost, 0.25)), archs, cost
 
 
@@ -75,6 +75,22 @@ def test_latencies_add_up_to_those_of_whole_networks():
         keep = {name: value for name, value in values.items() if name in space.index}
         whole = 0.25 + sum(cost(op) for op in space.network(space.encode(keep)))
         assert np.abs(drawn - whole).min() < 1e-9
+
+
+@pytest.mark.parametrize("end", [0, -1])
+def test_the_fastest_and_the_slowest_network_are_drawn(end):
+    """Which independent choices among some 10^10 networks would not make once."""
+    lookup, _, _ = lookup_of(TINY, rows=4)
+    design = (*TINY.types[:1] * len(STAGES), *(windows[-1] for windows in TINY.windows))
+    width = range(lookup.before_ms.shape[2])[end]
+    expected = lookup.before_ms[end, end, end, end]
+    for stage in range(1, len(STAGES) + 1):
+        before, width = width, TINY.widths[stage].index(TINY.window_widths(design, stage)[end])
+        expected += lookup.stages[stage, design[stage - 1]].latency_ms[end, before, width, end]
+    expected += lookup.after_ms[end, width]
+    _, drawn = lookup.draw(design, 2000, np.random.default_rng(0))
+    assert np.isclose(drawn, expected, rtol=1e-12).sum() > 10
+    assert np.quantile(drawn, 0.2) < np.median(drawn) < np.quantile(drawn, 0.8)
 
 
 def test_the_table_would_know_every_kernel():
