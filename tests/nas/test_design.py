@@ -5,6 +5,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 from latency_tables import get_device
 from nas.commands.design_space import left_to_luck
@@ -236,6 +237,14 @@ def test_what_was_designed_for_vnni_scores_what_is_recorded(root):
     assert limits == tuple(record["goal"]["limits_ms"])
     assert score(tuple(map(int, blocks + windows))) == pytest.approx(record["score"]) == max(record["curve"])
     assert score((2, *map(int, blocks[1:] + windows))) == pytest.approx(record["alternatives"][0]["blocks"]["mbv3"])
+
+
+def test_the_score_ranks_spaces_as_supernets_trained_on_them(root):
+    """Hypervolumes of the fronts that 16 random spaces reached in a short training on a GPU."""
+    trained = json.loads((root / "benchmarks" / "space-design-score-16.json").read_text())["spaces"]
+    _, score, _ = opened(root / "benchmarks" / "designed-vnni")
+    scores = [score(tuple(row["design"])) for row in trained]
+    assert len(trained) == 16 and spearmanr(scores, [row["hypervolume"] for row in trained]).statistic > 0.8
 
 
 def test_limits_that_luck_decides_are_named():
