@@ -31,9 +31,9 @@ class Alone:
     """
 
     epochs: int
-    batch: int = 1024
-    precision: Literal["fp32", "bf16"] = "fp32"
-    networks: int = 4
+    batch: int
+    precision: Literal["fp32", "bf16"]
+    networks: int
 
 
 def picked(front: dict[str, Any], how: Alone) -> list[int]:
@@ -58,11 +58,11 @@ def train_one(front: dict[str, Any], index: int, data: Dataset, folder: Path, ho
     Raises:
         SystemExit: if another network, or this one in another way, was trained there.
     """
-    path, place, begun = folder / f"{index}.onnx", folder / str(index), folder / f"{index}.json"
+    path, place, asked = folder / f"{index}.onnx", folder / str(index), _asked(front, index, data.name, how)
     place.mkdir(parents=True, exist_ok=True)
-    if not begun.is_file():
-        write_json(begun, _asked(front, index, data.name, how))
-    if json.loads(begun.read_text(encoding="utf-8")) != _asked(front, index, data.name, how):
+    if not (folder / f"{index}.json").is_file():
+        write_json(folder / f"{index}.json", asked)
+    if not _begun_so(folder, index, asked):
         raise SystemExit(f"{path} is of another network, data or training; use the same options, or another --out.")
     if path.is_file():
         return path
@@ -82,12 +82,16 @@ def _asked(front: dict[str, Any], index: int, data: str, how: Alone) -> dict[str
     return {"space": front["space"], "arch": arch, "seed": front["seed"], "data": data, "training": training}
 
 
+def _begun_so(folder: Path, index: int, asked: dict[str, Any]) -> bool:
+    """Whether a network's training was begun as it is asked for now."""
+    return bool(json.loads((folder / f"{index}.json").read_text(encoding="utf-8")) == asked)
+
+
 def record(front: dict[str, Any], data: str, folder: Path, how: Alone) -> bool:
     """Writes down a front of networks trained alone, if all are there; whether they are."""
     rows = []
     for i in picked(front, how):
-        begun = folder / f"{i}.json"
-        if not (folder / f"{i}.onnx").is_file() or json.loads(begun.read_text()) != _asked(front, i, data, how):
+        if not ((folder / f"{i}.onnx").is_file() and _begun_so(folder, i, _asked(front, i, data, how))):
             return False
         row = front["networks"][i]
         rows.append({key: row[key] for key in ("arch", "size", "table_ms")} | {"file": f"{i}.onnx"})

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from space_supernets import DESIGNED, HAND_MADE
 
+JUDGED_ON = 2048  # training images kept out, that spaces are judged on; batches of score must not be larger
+
 
 def parsed(about: str | None) -> argparse.Namespace:
     """The part and its options."""
@@ -66,8 +68,8 @@ def _mistake(options: argparse.Namespace) -> str | None:
             return f"--most-ms (={options.most_ms}) must be above 0."
         missing = [str(p) for p in (table_of(options, n) for n in (DESIGNED, *HAND_MADE)) if not p.is_file()]
         return f"there is no {missing[0]}; make it with `nas profile`." if missing else None
-    if options.part == "score" and not 2 <= options.batch <= 2048:
-        return f"--batch (={options.batch}) must be 2 to 2048, the number of images that spaces are judged on."
+    if options.part == "score" and not 2 <= options.batch <= JUDGED_ON:
+        return f"--batch (={options.batch}) must be 2 to {JUDGED_ON}, the number of images that spaces are judged on."
     if options.part == "alone":
         try:
             found = json.loads(options.fronts.read_text(encoding="utf-8"))

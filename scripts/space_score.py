@@ -10,6 +10,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from space_options import JUDGED_ON
 
 from latency_tables import LatencyTable
 from nas.pareto import hypervolume
@@ -44,7 +45,7 @@ class Short:
     batch: int = 512
     random: int = 2
     judged: int = 128
-    images: int = 2048
+    images: int = JUDGED_ON
     precision: Literal["fp32", "bf16"] = "fp32"
     seed: int = 0
 
