@@ -13,7 +13,7 @@ import numpy as np
 from space_options import JUDGED_ON
 
 from latency_tables import LatencyTable
-from nas.pareto import hypervolume
+from nas.pareto import hypervolume, pareto_front
 from search_spaces import Network, Space
 from search_spaces.hyperspace import Design, Hyperspace
 from supernets import TrainConfig, masked
@@ -56,7 +56,7 @@ def reached(
     """Trains a space briefly and judges random networks on the images kept out, batch norms by their batches.
 
     Returns:
-        Error (percent) and latency by the table (ms) of every network, and the hypervolume to (100 %, the limit).
+        Error (percent) and latency by the table (ms) of the best networks, and the hypervolume to (100 %, the limit).
     """
     space, superset, params = hyper.space(design), *_fresh(hyper, design, how.seed)
     split = data.split(min(how.images, len(data.train_images) // 5), how.seed)
@@ -95,11 +95,11 @@ def reached(
     judged = [jnp.asarray(normalised[i : i + how.batch], recipe.dtype) for i in range(0, kept, how.batch)]
     truth = split.validation_labels[:kept]
     errors = [100 - _accuracy(state.params, superset, network, judged, truth) for network in networks]
-    points = list(zip(errors, (table.predict(network).median for network in networks), strict=True))
+    points = np.array(list(zip(errors, (table.predict(network).median for network in networks), strict=True)))
     return {
         "design": list(design),
-        "points": points,
-        "hypervolume": hypervolume(np.array(points), np.array([100.0, limit_ms])),
+        "front": points[pareto_front(points)].tolist(),
+        "hypervolume": hypervolume(points, np.array([100.0, limit_ms])),
     }
 
 

@@ -6,7 +6,7 @@ rounding. How well a network of it then imitates the teacher stands for what it 
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Literal, NamedTuple
@@ -25,7 +25,8 @@ from supernets.shared import init_networks
 from supernets.update import Update
 
 _EPSILON = 0.1  # of the mean variance, beside each variance: a channel that does not vary cannot rule the loss
-MapBatch = Callable[[int], tuple[Array, Array]]  # step -> what a teacher's stage reads and makes, [n, h, w, c] each
+Maps = tuple[Array, Array]  # what a teacher's stage reads and makes, [n, h, w, c] each
+MapBatch = Callable[[int], Maps]  # by step
 
 
 def nsr(student: Array, teacher: Array) -> Array:
@@ -71,6 +72,7 @@ class DistillConfig:
         peak_lr: Learning rate after warm-up; a cosine follows.
         random: Networks a step beside the largest and the smallest.
         rows: Networks judged at the end, for each pair of input and output width.
+        judged: Images kept out of training that they are judged on, at most.
         loss: Of `LOSSES`.
         seed: Of every random choice.
     """
@@ -81,11 +83,13 @@ class DistillConfig:
     peak_lr: float = 0.05
     random: int = 2
     rows: int = 12
+    judged: int = 1024
     loss: Literal["nsr", "nsr_student", "mse"] = "nsr"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("steps", 1), ("int8_steps", 0), ("batch_size", 2), ("random", 0), ("rows", 1)):
+        least_of = {"steps": 1, "int8_steps": 0, "batch_size": 2, "random": 0, "rows": 1, "judged": 2}
+        for name, least in least_of.items():
             if getattr(self, name) < least:
                 raise TrainingError(f"{name} (={getattr(self, name)}) must be at least {least}.")
         if self.loss not in LOSSES:
@@ -107,15 +111,21 @@ class Distilled(NamedTuple):
 
 
 def distil(
-    space: StageSpace, batch: MapBatch, config: DistillConfig, on_step: Callable[[int, float], None] | None = None
+    space: StageSpace,
+    batch: MapBatch,
+    held_out: Sequence[Maps],
+    config: DistillConfig,
+    on_step: Callable[[int, float], None] | None = None,
 ) -> Distilled:
-    """Trains a stage of one block type and judges networks of every width.
+    """Trains a stage of one block type and judges networks of every width on images that none was trained on.
 
-    Batch norms use the moments of the batch, also at the end, on images of a step that was not trained.
+    Batch norms use the moments of the batch, also at the end. Judged on images that were trained on, block types that
+    learn them by heart would look best.
 
     Args:
         space: The stage.
         batch: Teacher's maps by step.
+        held_out: Teacher's maps of the images that are judged on, in batches.
         config: How.
         on_step: Called with the number of steps done, and the loss of the largest network.
 
@@ -160,12 +170,10 @@ def distil(
         settle(ahead=0)
         params, start = state.params, start + steps
     archs = judged_archs(space, config.rows, config.seed)
-    x, target = batch(start)
     judge = jax.jit(loss)
-    flat = archs.reshape(-1, archs.shape[-1])
-    values = [judge(masked.forward(params, superset, space.network(a), x), target) for a in flat]
-    losses = np.array([float(value) for value in values]).reshape(archs.shape[:-1])
-    return Distilled(archs, losses, np.array(curve))
+    networks = [space.network(a) for a in archs.reshape(-1, archs.shape[-1])]
+    found = [[judge(masked.forward(params, superset, n, x), target) for n in networks] for x, target in held_out]
+    return Distilled(archs, np.array(found).mean(axis=0).reshape(archs.shape[:-1]), np.array(curve))
 
 
 def judged_archs(space: StageSpace, rows: int, seed: int) -> np.ndarray:

@@ -39,6 +39,9 @@ def design_space(
         int, typer.Option("--processes", help="Stages distilled at once; they take turns at this host's GPUs.", min=1)
     ] = 1,
     rows: Annotated[int, typer.Option("--rows", help="Networks judged for each pair of widths.", min=1)] = 12,
+    judged: Annotated[
+        int, typer.Option("--judged", help="Images they are judged on, of those the teacher's run kept out.", min=2)
+    ] = 1024,
     spaces: Annotated[int, typer.Option("--spaces", help="Scored by the evolution.", min=1)] = 5000,
     population: Annotated[int, typer.Option("--population", min=1)] = 500,
     tournament: Annotated[int, typer.Option("--tournament", min=1)] = 125,
@@ -95,6 +98,7 @@ def design_space(
         batch_size=batch_size,
         peak_lr=lr,
         rows=rows,
+        judged=judged,
         loss=loss,  # type: ignore[arg-type]
         seed=seed,
     )

@@ -23,7 +23,7 @@ from search_spaces.hyperspace import Hyperspace, StageSpace
 from search_spaces.spaceevo import BLOCKS, STAGES
 
 if TYPE_CHECKING:
-    from supernets.distill import DistillConfig, Distilled, MapBatch
+    from supernets.distill import DistillConfig, Distilled, MapBatch, Maps
     from supernets.teacher import Teacher
 
 
@@ -97,7 +97,8 @@ class Distiller:
         space = StageSpace(self._hyper, stage, BLOCKS[kind], (channels[stage - 1], channels[stage]), resolution)
         source, close = _teacher_maps(self._subnets, self._teacher, stage, resolution, self._config)
         try:
-            found = distil(space, source, self._config, lambda step, loss: on_step(loss))
+            held_out = _held_out_maps(self._subnets, self._teacher, stage, resolution, self._config)
+            found = distil(space, source, held_out, self._config, lambda step, loss: on_step(loss))
         finally:
             close()
         write_stage(stage_file(self._folder, stage, kind), found)
@@ -152,6 +153,17 @@ def _teacher_maps(
         return teacher(made.images, stage)
 
     return batch, source.close
+
+
+def _held_out_maps(
+    subnets: Subnets, teacher: "Teacher", stage: int, resolution: int, config: "DistillConfig"
+) -> "list[Maps]":
+    """The teacher's maps of images that its run kept out of training, in batches of one size."""
+    import jax.numpy as jnp
+
+    images = subnets.images(subnets.split.validation_images[: config.judged], resolution)
+    size = min(len(images), config.batch_size)
+    return [teacher(jnp.asarray(images[i : i + size]), stage) for i in range(0, len(images) - size + 1, size)]
 
 
 def distil_at_once(

@@ -126,15 +126,26 @@ def test_a_stage_learns_with_and_without_rounding():
         x = np.random.default_rng([1, step]).normal(size=(16, size // 2, size // 2, 6)).repeat(2, 1).repeat(2, 2)
         return jnp.asarray(x, jnp.float32), jnp.asarray(x[:, ::2, ::2] @ mix, jnp.float32)
 
-    config = DistillConfig(steps=40, int8_steps=10, batch_size=16, peak_lr=0.1, random=1, rows=1)
-    found = distil(space, batch, config)
+    config, held_out = DistillConfig(steps=40, int8_steps=10, batch_size=16, peak_lr=0.1, random=1, rows=1), [batch(99)]
+    found = distil(space, batch, held_out, config)
     assert found.curve.shape == (50,) and found.curve[35:40].mean() < 0.5 * found.curve[:5].mean()
     assert found.curve[-5:].mean() < 1.3 * found.curve[35:40].mean()
     assert found.losses.shape == (2, 3, 1) and np.isfinite(found.losses).all()
-    np.testing.assert_array_equal(distil(space, batch, config).losses, found.losses)
+    np.testing.assert_array_equal(distil(space, batch, held_out, config).losses, found.losses)
+    # judged on what is held out, not on what was trained on: there the teacher is another, and all fail
+    other = distil(space, batch, [(x, -y) for x, y in held_out], config)
+    assert (other.losses > 2 * found.losses).all()
+    # several batches count alike
+    both = distil(space, batch, [*held_out, (held_out[0][0], -held_out[0][1])], config)
+    np.testing.assert_allclose(both.losses, (found.losses + other.losses) / 2, rtol=1e-5)
 
 
 def test_mistakes_are_told():
-    for options, word in (({"steps": 0}, "steps"), ({"rows": 0}, "rows"), ({"loss": "mae"}, "nsr")):
+    for options, word in (
+        ({"steps": 0}, "steps"),
+        ({"rows": 0}, "rows"),
+        ({"judged": 1}, "judged"),
+        ({"loss": "mae"}, "nsr"),
+    ):
         with pytest.raises(TrainingError, match=word):
             DistillConfig(**options)
