@@ -5,7 +5,8 @@ r"""Does the Q-T score rank spaces as supernets trained on them do, and are desi
         --int8-epochs 4 --evaluations 48 --most-ms 1.7 --at-once 12 --after-first --with "--batch-size 1024 --lr 0.4 \
         --warm-epochs 5 --weight-decay 5e-4 --shift 4 --precision bf16 --validation 5000"
     scripts/bench_space_design.py measure DESIGNED --data cifar10/ --out bench/
-    scripts/bench_space_design.py alone DESIGNED --data cifar10/ --out bench/ --fronts bench/measure.json \
+    scripts/bench_space_design.py picks DESIGNED --out bench/ --fronts bench/measure.json
+    scripts/bench_space_design.py alone DESIGNED --data cifar10/ --out bench/ --fronts bench/picks.json \
         --precision bf16 --at-once 12
     scripts/bench_space_design.py measure DESIGNED --data cifar10/ --out bench/ --of alone
 
@@ -16,7 +17,8 @@ score: Spearman between the score of random spaces of the hyperspace and the hyp
 training of each reaches (scripts/space_score.py; asked: at least 0.6).
 fronts: the designed space and hand-made ones, quantised for all, with every seed, and networks out of each by the INT8
 latency tables TABLES/SPACE.parquet (of `nas profile`; the designed space has its own). Best where a GPU is.
-alone: networks of fronts that `measure` wrote down, each trained on its own, without a supernet, then quantised.
+picks: the designed space's networks of least distilled loss, in place of those of its supernet, for alone.
+alone: networks of fronts that `measure` or picks wrote, each trained on its own, without a supernet, then quantised.
 measure: the files of fronts or of alone, on the device that they are for (asked: 1.5x faster at equal accuracy, or 2
 points more accurate at equal latency); the last result is kept in benchmarks/.
 """
@@ -53,7 +55,8 @@ def score_part(options: argparse.Namespace) -> dict[str, Any]:
     from nas.files import write_json
     from supernets.data import load_dataset
 
-    hyper, score, limits = opened(options.designed, options.table)
+    designed = opened(options.designed, options.table)
+    hyper, score, limits = designed.hyper, designed.score, designed.limits_ms
     table, data = LatencyTable.read(own_table(options)), load_dataset(options.data)
     how = Short(options.epochs, options.batch, precision=options.precision, seed=options.seed)
     training = asdict(how) | {"table": hashlib.sha256(own_table(options).read_bytes()).hexdigest()[:8]}
@@ -139,6 +142,22 @@ def alone_part(options: argparse.Namespace) -> dict[str, Any]:
     return {"alone": [str(out / f["folder"]) for f in fronts if record(f, data.name, out / f["folder"], how)]}
 
 
+def picks_part(options: argparse.Namespace) -> dict[str, Any]:
+    """Fronts of networks that the lookup says are best, beside those of the other spaces."""
+    from space_alone import best_by_lookup
+
+    from nas.design.scoring import opened
+    from search_spaces import get_space
+
+    space = json.loads((options.designed / "space.json").read_text())
+    opened_space = get_space(space["name"], **space["options"])
+    rows = best_by_lookup(opened(options.designed, options.table), opened_space, options.networks)
+    found = [f for f in json.loads(options.fronts.read_text())["fronts"] if not f["folder"].startswith(DESIGNED)]
+    seeds = sorted({front["seed"] for front in found})
+    ours = [{"folder": f"{DESIGNED}-{seed}", "space": space, "seed": seed, "networks": rows} for seed in seeds]
+    return {"fronts": ours + found}
+
+
 def chosen_fronts(options: argparse.Namespace, kind: str) -> list[Path]:
     """Folders of all fronts that are there, of networks of supernets or trained alone."""
     from space_fronts import RECORD
@@ -175,7 +194,13 @@ def keep(name: str, document: dict[str, Any], options: argparse.Namespace) -> No
         write_json(RESULTS / f"space-design-{name}.json", document)
 
 
-PARTS = {"score": score_part, "fronts": fronts_part, "alone": alone_part, "measure": measure_part}
+PARTS = {
+    "score": score_part,
+    "fronts": fronts_part,
+    "picks": picks_part,
+    "alone": alone_part,
+    "measure": measure_part,
+}
 
 
 def main() -> None:

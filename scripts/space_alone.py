@@ -10,8 +10,11 @@ from space_fronts import RECORD
 from train_alone import recipe, trained_alone
 
 from latency_tables.int8 import quantize
+from nas.design.best import best_under, genotype
+from nas.design.scoring import Designed
 from nas.files import write_json
-from search_spaces import get_space
+from search_spaces import Space, get_space
+from search_spaces.spaceevo import STAGES
 from supernets.data import Dataset
 from supernets.images import nchw, prepare
 
@@ -85,6 +88,31 @@ def _asked(front: dict[str, Any], index: int, data: str, how: Alone) -> dict[str
 def _begun_so(folder: Path, index: int, asked: dict[str, Any]) -> bool:
     """Whether a network's training was begun as it is asked for now."""
     return bool(json.loads((folder / f"{index}.json").read_text(encoding="utf-8")) == asked)
+
+
+def best_by_lookup(designed: Designed, space: Space, networks: int) -> list[dict[str, Any]]:
+    """A designed space's networks of least distilled loss, under limits evenly over those of the design.
+
+    Args:
+        designed: What it was designed in.
+        space: The designed space itself.
+        networks: How many limits.
+
+    Returns:
+        Rows as of a front.
+    """
+    hyper, n = designed.hyper, len(STAGES)
+    limits = np.geomspace(min(designed.limits_ms), max(designed.limits_ms), networks)
+    widths = [
+        [hyper.widths[s].index(c) for c in hyper.window_widths(designed.best, s)] for s in range(1, n + 1)
+    ]  # positions
+    archs = {place: found.archs for place, found in designed.judged.items()}
+    blocks, size = designed.best[:n], max(hyper.resolutions)
+    rows = []
+    for pick in best_under(designed.lookup, blocks, [float(t) for t in limits], widths):
+        arch = space.to_text(genotype(space, designed.lookup, blocks, archs, pick))
+        rows.append({"arch": arch, "size": size, "table_ms": pick.latency_ms})
+    return rows
 
 
 def record(front: dict[str, Any], data: str, folder: Path, how: Alone) -> bool:

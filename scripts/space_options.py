@@ -13,23 +13,23 @@ def parsed(about: str | None) -> argparse.Namespace:
     """The part and its options."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = parser.add_subparsers(dest="part", required=True)
-    every, shared = argparse.ArgumentParser(add_help=False), argparse.ArgumentParser(add_help=False)
+    every, data, shared = (argparse.ArgumentParser(add_help=False) for _ in range(3))
     every.add_argument("designed", type=Path)
-    every.add_argument("--data", required=True, help="As for `nas train`.")
+    data.add_argument("--data", required=True, help="As for `nas train`.")
     every.add_argument("--out", type=Path, required=True)
     every.add_argument("--table", type=Path, help="INT8 table of the hyperspace; by default the one in DESIGNED.")
     every.add_argument("--quick", action="store_true", help="Keeps no result in benchmarks/.")
     shared.add_argument("--share", default="0/1", help="Which part of the work to do, I/N.")
     shared.add_argument("--at-once", type=int, default=1, help="Processes that the work is divided among.")
 
-    score = parts.add_parser("score", parents=[every, shared])
+    score = parts.add_parser("score", parents=[every, data, shared])
     score.add_argument("--spaces", type=int, default=50)
     score.add_argument("--epochs", type=int, default=3)
     score.add_argument("--batch", type=int, default=512, help="Images a step.")
     score.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     score.add_argument("--seed", type=int, default=0)
 
-    fronts = parts.add_parser("fronts", parents=[every, shared])
+    fronts = parts.add_parser("fronts", parents=[every, data, shared])
     fronts.add_argument("--tables", type=Path, required=True, help="Folder of the hand-made spaces' INT8 tables.")
     fronts.add_argument("--epochs", type=int, default=60, help="Of every supernet.")
     fronts.add_argument("--int8-epochs", type=int, help="Of quantising; by default a sixth.")
@@ -40,14 +40,19 @@ def parsed(about: str | None) -> argparse.Namespace:
     fronts.add_argument("--seeds", type=int, default=3)
     fronts.add_argument("--after-first", action="store_true", help="Seeds wait until the first one's training began.")
 
-    alone = parts.add_parser("alone", parents=[every, shared])
-    alone.add_argument("--fronts", type=Path, required=True, help="What measure wrote, to train networks of.")
+    picks = parts.add_parser("picks", parents=[every])
+    picks.add_argument("--fronts", type=Path, required=True, help="What measure wrote, for the hand-made spaces.")
+    picks.add_argument("--networks", type=int, default=8, help="Limits, evenly over those of the design.")
+    picks.set_defaults(at_once=1)
+
+    alone = parts.add_parser("alone", parents=[every, data, shared])
+    alone.add_argument("--fronts", type=Path, required=True, help="What measure or picks wrote, to train networks of.")
     alone.add_argument("--epochs", type=int, default=50, help="Of every network.")
     alone.add_argument("--batch", type=int, default=1024, help="Images a step.")
     alone.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     alone.add_argument("--networks", type=int, default=4, help="Of a front.")
 
-    measure = parts.add_parser("measure", parents=[every])
+    measure = parts.add_parser("measure", parents=[every, data])
     measure.add_argument("--of", choices=("fronts", "alone"), default="fronts")
     measure.add_argument("--device", default="local-cpu-1t-int8")
     measure.add_argument("--seconds", type=float, default=120.0)
@@ -61,7 +66,9 @@ def parsed(about: str | None) -> argparse.Namespace:
 
 def _mistake(options: argparse.Namespace) -> str | None:
     """What is wrong with the options."""
-    if options.part != "measure" and (options.at_once < 1 or options.at_once > 1 and options.share != "0/1"):
+    if options.part not in ("measure", "picks") and (
+        options.at_once < 1 or options.at_once > 1 and options.share != "0/1"
+    ):
         return f"--at-once (={options.at_once}) must be at least 1, and makes the shares itself."
     if options.part == "fronts":
         if options.most_ms is not None and options.most_ms <= 0:
@@ -70,7 +77,7 @@ def _mistake(options: argparse.Namespace) -> str | None:
         return f"there is no {missing[0]}; make it with `nas profile`." if missing else None
     if options.part == "score" and not 2 <= options.batch <= JUDGED_ON:
         return f"--batch (={options.batch}) must be 2 to {JUDGED_ON}, the number of images that spaces are judged on."
-    if options.part == "alone":
+    if options.part in ("alone", "picks"):
         try:
             found = json.loads(options.fronts.read_text(encoding="utf-8"))
             complete = all(isinstance(f["space"], dict) and f["networks"] and f["folder"] for f in found["fronts"])

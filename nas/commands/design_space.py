@@ -36,12 +36,18 @@ def design_space(
     lr: Annotated[float, typer.Option("--lr", help="Peak learning rate of distillation.")] = 0.05,
     loss: Annotated[str, typer.Option("--loss", help="nsr, nsr_student or mse.")] = "nsr",
     processes: Annotated[
-        int, typer.Option("--processes", help="Stages distilled at once; they take turns at this host's GPUs.", min=1)
+        int, typer.Option("--processes", help="Stages and anchors at once; they take turns at this host's GPUs.", min=1)
     ] = 1,
     rows: Annotated[int, typer.Option("--rows", help="Networks judged for each pair of widths.", min=1)] = 12,
     judged: Annotated[
         int, typer.Option("--judged", help="Images they are judged on, of those the teacher's run kept out.", min=2)
     ] = 1024,
+    anchors: Annotated[
+        int,
+        typer.Option(
+            "--anchors", help="Epochs of networks trained to set block types against each other; 0: none.", min=0
+        ),
+    ] = 0,
     spaces: Annotated[int, typer.Option("--spaces", help="Scored by the evolution.", min=1)] = 5000,
     population: Annotated[int, typer.Option("--population", min=1)] = 500,
     tournament: Annotated[int, typer.Option("--tournament", min=1)] = 125,
@@ -108,7 +114,7 @@ def design_space(
         origin = _teacher(out, data, teacher, option or [], teacher_epochs, seed)
         hyper = _hyperspace(origin, option or [], types)
         tables = _tables(out, hyper, target, table, networks, seed, compare=compare_fp32 and precision != "fp32")
-        document = design_space(out, origin, hyper, tables, goal, how, evolution, processes)
+        document = design_space(out, origin, hyper, tables, goal, how, evolution, processes, anchors)
         page = write_page(out, document)
     if json:
         emit_json(document | {"report": str(page)})

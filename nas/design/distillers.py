@@ -1,21 +1,16 @@
 """Stages distilled one after another, or by several processes at once."""
 
-import multiprocessing
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from contextlib import suppress
 from dataclasses import dataclass
-from itertools import count
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nas.console import progress
 from nas.design.blocks import read_all, stage_file, write_stage
+from nas.design.workers import OnStep, spread
 from nas.errors import RunError
-from nas.processes import end_with_parent, shared_gpu
 from nas.runs import Run
 from nas.subnets import Subnets, image_sizes
 from search_spaces import Network, Space
@@ -25,15 +20,6 @@ from search_spaces.spaceevo import BLOCKS, STAGES
 if TYPE_CHECKING:
     from supernets.distill import DistillConfig, Distilled, MapBatch, Maps
     from supernets.teacher import Teacher
-
-
-class Given(NamedTuple):
-    """What a process distils with; see `Distiller`."""
-
-    folder: Path
-    run: Path
-    hyper: Hyperspace
-    config: "DistillConfig"
 
 
 def distil_all(
@@ -57,52 +43,54 @@ def distil_all(
         return found
     whole = len(missing) * (config.steps + config.int8_steps)
     with progress("distil") as update:
-        if processes > 1:
 
-            def told(step: int, done: int) -> None:
-                update(step, whole, f"{done} of {len(missing)} stages")
+        def told(step: int, done: int, text: str) -> None:
+            update(step, whole, f"stage {done + 1} of {len(missing)}: {text}" if processes == 1 else f"{text} stages")
 
-            distil_at_once(Given(folder, run.folder, hyper, config), missing, processes, told)
-            return read_all(folder, hyper)
-        distiller, steps = Distiller(folder, run, hyper, config), count()
-        for s, k in missing:
-
-            def show(loss: float, name: str = f"stage{s}-{BLOCKS[k].name}") -> None:
-                update(next(steps) + 1, whole, f"{name}, loss {loss:.3f}")
-
-            found[s, k] = distiller(s, k, show)
-    return found
+        spread(Distiller(folder, run.folder, hyper, config), missing, processes, told)
+    return read_all(folder, hyper)
 
 
+@dataclass(frozen=True)
 class Distiller:
     """Distils stages from one teacher, which is read once.
 
-    Args:
+    Attributes:
         folder: Where stages are kept.
-        run: The teacher's.
+        run: The teacher's folder.
         hyper: Whose stages.
         config: How.
     """
 
-    def __init__(self, folder: Path, run: Run, hyper: Hyperspace, config: "DistillConfig") -> None:
-        self._folder, self._hyper, self._config = folder, hyper, config
-        self._subnets = Subnets(run)
-        self._teacher = run_teacher(self._subnets, hyper)
+    folder: Path
+    run: Path
+    hyper: Hyperspace
+    config: "DistillConfig"
 
-    def __call__(self, stage: int, kind: int, on_step: Callable[[float], None]) -> "Distilled":
-        """A stage (from 1) of a block type; `on_step` is told the loss of every step."""
+    @cached_property
+    def _subnets(self) -> Subnets:
+        return Subnets(Run.open(self.run))
+
+    @cached_property
+    def _teacher(self) -> "Teacher":
+        return run_teacher(self._subnets, self.hyper)
+
+    def __call__(self, place: tuple[int, int], on_step: OnStep) -> None:
+        """Distils a stage (from 1) of a block type and keeps it; `on_step` is told the loss of every step."""
         from supernets.distill import distil
 
-        resolution, channels = max(self._hyper.resolutions), self._teacher.channels
-        space = StageSpace(self._hyper, stage, BLOCKS[kind], (channels[stage - 1], channels[stage]), resolution)
-        source, close = _teacher_maps(self._subnets, self._teacher, stage, resolution, self._config)
+        stage, kind = place
+        resolution, channels = max(self.hyper.resolutions), self._teacher.channels
+        space = StageSpace(self.hyper, stage, BLOCKS[kind], (channels[stage - 1], channels[stage]), resolution)
+        held_out = _held_out_maps(self._subnets, self._teacher, stage, resolution, self.config)
+        source, close = _teacher_maps(self._subnets, self._teacher, stage, resolution, self.config)
         try:
-            held_out = _held_out_maps(self._subnets, self._teacher, stage, resolution, self._config)
-            found = distil(space, source, held_out, self._config, lambda step, loss: on_step(loss))
+            found = distil(
+                space, source, held_out, self.config, lambda step, loss: on_step(f"{space.name}, loss {loss:.3f}")
+            )
         finally:
             close()
-        write_stage(stage_file(self._folder, stage, kind), found)
-        return found
+        write_stage(stage_file(self.folder, stage, kind), found)
 
 
 def run_teacher(subnets: Subnets, hyper: Hyperspace) -> "Teacher":
@@ -164,67 +152,3 @@ def _held_out_maps(
     images = subnets.images(subnets.split.validation_images[: config.judged], resolution)
     size = min(len(images), config.batch_size)
     return [teacher(jnp.asarray(images[i : i + size]), stage) for i in range(0, len(images) - size + 1, size)]
-
-
-def distil_at_once(
-    given: Given, places: Sequence[tuple[int, int]], processes: int, on_progress: Callable[[int, int], None]
-) -> None:
-    """Distils stages of block types in several processes, which take turns at the host's GPUs.
-
-    Args:
-        given: What with.
-        places: Stage (from 1) and block type of each.
-        processes: How many; several share a GPU where there are fewer.
-        on_progress: Called now and then with the number of steps and of stages done.
-    """
-    context = multiprocessing.get_context("spawn")  # JAX's threads are not there after a fork
-    begun, steps = context.Value("i", 0), context.Value("i", 0)
-    with ProcessPoolExecutor(min(processes, len(places)), context, _begin, (given, begun, steps)) as pool:
-        waiting = {pool.submit(_distil, *place) for place in places}
-        try:
-            while waiting:
-                done, waiting = wait(waiting, timeout=1.0, return_when=FIRST_COMPLETED)
-                for future in done:
-                    future.result()
-                on_progress(steps.value, len(places) - len(waiting))
-        except BaseException:  # Ctrl-C too: what no process has begun is left
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-@dataclass
-class _Own:
-    """Of a process of the pool: what it was given, where it counts steps, its distiller once that is made."""
-
-    given: Given
-    steps: Any
-    distiller: Distiller | None = None
-
-
-_own: _Own | None = None
-
-
-def _begin(given: Given, begun: Any, steps: Any) -> None:
-    """Before JAX is there: the process's GPU."""
-    global _own
-    end_with_parent()
-    with begun.get_lock():
-        place = begun.value
-        begun.value += 1
-    os.environ.update(shared_gpu(place))
-    _own = _Own(given, steps)
-
-
-def _distil(stage: int, kind: int) -> None:
-    own = _own
-    assert own is not None
-    folder, run, hyper, config = own.given
-    own.distiller = own.distiller or Distiller(folder, Run.open(run), hyper, config)
-
-    def stepped(loss: float) -> None:
-        del loss
-        with own.steps.get_lock():
-            own.steps.value += 1
-
-    with suppress(KeyboardInterrupt):  # the parent says so
-        own.distiller(stage, kind, stepped)

@@ -19,16 +19,18 @@ class StageLookup:
     Attributes:
         loss: `[input widths, widths, rows]`.
         latency_ms: Of the stage's blocks, `[resolutions, input widths, widths, rows]`.
+        judged: Which of the networks in the order in which they were judged, `[input widths, widths, rows]`.
     """
 
     loss: np.ndarray
     latency_ms: np.ndarray
+    judged: np.ndarray
 
     @classmethod
     def of(cls, loss: np.ndarray, latency_ms: np.ndarray) -> "StageLookup":
         """From rows in any order, which the largest resolution decides."""
         order = np.argsort(latency_ms[-1], axis=-1, kind="stable")
-        return cls(np.take_along_axis(loss, order, -1), np.take_along_axis(latency_ms, order[None], -1))
+        return cls(np.take_along_axis(loss, order, -1), np.take_along_axis(latency_ms, order[None], -1), order)
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def write_page(folder: Path, document: dict[str, Any]) -> Path:
 <h2>Widths</h2>{_widths(document["alternatives"])}
 <h2>How well blocks imitate the teacher</h2>
 <p>Median loss ({html.escape(document["distillation"]["loss"])}) of the networks judged; lower is better.</p>
-<div class="wide">{_by_stage(document["losses"], "{:.3f}")}</div>{_speedup(document)}</html>
+<div class="wide">{_by_stage(document["losses"], "{:.3f}")}</div>{_anchors(document)}{_speedup(document)}</html>
 """
     path = folder / "design.html"
     write_bytes(path, page.encode())
@@ -110,6 +110,21 @@ def _widths(rows: list[dict[str, Any]]) -> str:
         rival = "-" if best is None else f"{', '.join(map(str, best['widths']))} ({best['score'] - mine:+.3g})"
         body += f"<tr><td>{r['stage']}<td>{', '.join(map(str, r['widths']))}<td>{rival}</tr>"
     return f"<table><tr><th>stage<th>channels<th>best other window, and its score against this</tr>{body}</table>"
+
+
+def _anchors(document: dict[str, Any]) -> str:
+    if not document.get("anchors"):
+        return ""
+    body = "".join(
+        f"<tr><td>{html.escape(r['block'])}<td>{r['latency_ms']:.3g} ms<td>{r['loss']:.3f}<td>{r['error']:.2f} %"
+        f"<td>{r['added']:.3f}</tr>"
+        for r in document["anchors"]
+    )
+    head = "<th>block type throughout<th>latency<th>loss<th>error<th>added to every stage's loss"
+    return (
+        "<h2>Block types against each other</h2><p>Networks of one block type, trained: types whose errors are larger "
+        f"at equal loss count as worse by what is added.</p><table><tr>{head}</tr>{body}</table>"
+    )
 
 
 def _speedup(document: dict[str, Any]) -> str:

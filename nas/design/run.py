@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.console import progress, say
+from nas.design.anchors import AnchorTrainer, anchor_errors, anchors_of, offsets, recorded
 from nas.design.distillers import distil_all
 from nas.design.evolution import EvolutionConfig, choices, evolve
 from nas.design.lookup import Lookup, stage_latency
@@ -39,6 +40,7 @@ def design_space(
     distillation: "DistillConfig",
     evolution: EvolutionConfig,
     processes: int = 1,
+    anchor_epochs: int = 0,
 ) -> dict[str, Any]:
     """Designs a space and writes it, with all that led to it, into a folder; what is there already is not done again.
 
@@ -50,7 +52,8 @@ def design_space(
         goal: The limits.
         distillation: How stages are distilled.
         evolution: How spaces are searched.
-        processes: Stages distilled at once, a process each.
+        processes: Stages distilled at once, and anchors trained, a process each.
+        anchor_epochs: Of the networks that set block types against each other; 0 for none.
 
     Returns:
         The document that is written to `design.json`.
@@ -75,6 +78,14 @@ def design_space(
     say("latencies of all blocks")
     lookup = lookup_of(hyper, judged, tables[0])
     _check_limits(lookup, goal, distillation.seed)
+    if anchor_epochs:
+        int8 = str(tables[0].metadata["conditions"]["precision"]).startswith("int8")
+        trainer = AnchorTrainer(folder / "anchors", teacher.folder, hyper, anchor_epochs, int8)
+        anchors = anchors_of(lookup, {place: found.archs for place, found in judged.items()}, goal.limits_ms)
+        errors = anchor_errors(trainer, anchors, processes)
+        added = offsets(anchors, errors)
+        lookup = lookup_of(hyper, judged, tables[0], added)
+        asked["anchors"] = recorded(anchors, errors, added)
     log = ScoreLog(_log_path(folder, asked), asked)
     score = scorer(lookup, goal, evolution.seed)
     with progress("evolution") as update:

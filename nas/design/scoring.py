@@ -1,10 +1,10 @@
 """The Q-T score of a hyperspace's spaces, from distilled stages and a latency table."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from search_spaces.spaceevo import BLOCKS, STAGES
 
 if TYPE_CHECKING:
     from latency_tables import LatencyTable
+    from supernets.distill import Distilled
 
 RECORD = "design.json"
 
@@ -46,10 +47,23 @@ def cost_by(table: "LatencyTable") -> Callable[[Any], float]:
     return lambda op: float(table.costs(op)[0])
 
 
-def lookup_of(hyper: Hyperspace, judged: dict[tuple[int, int], Any], table: "LatencyTable") -> Lookup:
+def lookup_of(
+    hyper: Hyperspace,
+    judged: "dict[tuple[int, int], Distilled]",
+    table: "LatencyTable",
+    added: Mapping[int, float] | None = None,
+) -> Lookup:
+    """What spaces are scored by.
+
+    Args:
+        hyper: The hyperspace.
+        judged: Its distilled stages.
+        table: Latencies of its kernels.
+        added: To the losses of each block type, see `nas.design.anchors`.
+    """
     cost = cost_by(table)
     stages = {
-        (s, k): StageLookup.of(found.losses, stage_latency(hyper, s, k, found.archs, cost))
+        (s, k): StageLookup.of(found.losses + (added or {}).get(k, 0.0), stage_latency(hyper, s, k, found.archs, cost))
         for (s, k), found in judged.items()
     }
     return Lookup(hyper, stages, *outer_latency(hyper, cost, table.constant_ms))
@@ -65,8 +79,28 @@ def scorer(lookup: Lookup, goal: Goal, seed: int) -> Callable[[Design], float]:
     return score
 
 
-def opened(folder: Path, table: Path | None = None) -> tuple[Hyperspace, Callable[[Design], float], tuple[float, ...]]:
-    """The hyperspace that a folder was designed in, the score of its spaces, and the limits.
+class Designed(NamedTuple):
+    """What a folder was designed in.
+
+    Attributes:
+        hyper: The hyperspace.
+        judged: Its distilled stages.
+        lookup: Losses, with what anchors add, and latencies.
+        score: Of a space.
+        limits_ms: Latencies that it was designed for.
+        best: The space that was chosen.
+    """
+
+    hyper: Hyperspace
+    judged: "dict[tuple[int, int], Distilled]"
+    lookup: Lookup
+    score: Callable[[Design], float]
+    limits_ms: tuple[float, ...]
+    best: Design
+
+
+def opened(folder: Path, table: Path | None = None) -> Designed:
+    """What a folder of `nas design-space` was designed in.
 
     Args:
         folder: Of `nas design-space`.
@@ -91,5 +125,8 @@ def opened(folder: Path, table: Path | None = None) -> tuple[Hyperspace, Callabl
         raise RunError(
             f"{str(folder / 'blocks')!r} lacks {missing} stages; run `nas design-space --out {folder}` again."
         )
-    lookup = lookup_of(hyper, judged, measured)
-    return hyper, scorer(lookup, goal, document["evolution"]["seed"]), goal.limits_ms
+    added = {names.index(row["block"]): row["added"] for row in document.get("anchors") or ()}
+    lookup = lookup_of(hyper, judged, measured, added)
+    options = document["space"]["options"]
+    best = tuple(map(int, options["blocks"] + options["windows"]))
+    return Designed(hyper, judged, lookup, scorer(lookup, goal, document["evolution"]["seed"]), goal.limits_ms, best)

@@ -5,8 +5,12 @@ import json
 import numpy as np
 import pytest
 
+from nas.design.anchors import AnchorTrainer, anchors_of
+from nas.design.best import best_under
+from nas.design.scoring import Goal, opened, scorer
 from nas.spaces import is_named
 from search_spaces import get_space
+from search_spaces.spaceevo import STAGES
 
 OPTIONS = ["--steps", 3, "--int8-steps", 2, "--batch-size", 8, "--rows", 1, "--spaces", 30, "--population", 10]
 OPTIONS += ["--tournament", 4, "--draws", 500, "--networks", 8, "--types", "resnet,mbv1_dual", "-o", "width=0.1"]
@@ -45,10 +49,40 @@ def test_a_space_is_designed_continued_and_opened(tmp_path, nas, pictures):
     again = nas(*command, "--processes", 2, "--json")
     assert again.returncode == 0, again.stderr
     assert path.read_text() == log
+    anchored(out, [*command, "--anchors", 1], nas)
     described = nas("describe", out, "--json")
     assert described.returncode == 0, described.stderr
     other = nas(*command[:-2], "-o", "width=0.15")
     assert other.returncode == 2 and "another --out" in other.stderr and "Traceback" not in other.stderr
+
+
+def anchored(out, command, nas):
+    """One network is trained; the others' errors are there, and say that residual bottlenecks are the worse."""
+    hyper, judged, lookup = opened(out)[:3]
+    (fastest,) = best_under(lookup, (0,) * len(STAGES), ())
+    limits = [fastest.latency_ms + 1e-6, 9.0]
+    command[command.index("--limits") + 1] = ",".join(map(str, limits))
+    anchors = anchors_of(lookup, {k: v.archs for k, v in judged.items()}, limits)
+    trainer = AnchorTrainer(out / "anchors", out / "teacher", hyper, 1, True)
+    trainer.folder.mkdir()
+    first, *others = anchors
+    for a in others:
+        trainer.path(a.kind, a.arch).write_text(
+            json.dumps({"error": 50 + 400 * (a.loss - first.loss) + 2400 * (a.kind == 3)})
+        )
+    done = nas(*command, "--json")
+    assert done.returncode == 0, done.stderr
+    designed = json.loads(done.stdout)
+    rows = designed["anchors"]
+    assert [row["arch"] for row in rows] == [a.arch for a in anchors] and 0 <= rows[0]["error"] <= 100
+    assert json.loads(trainer.path(first.kind, first.arch).read_text())["error"] == rows[0]["error"]
+    assert [path.name for path in trainer.folder.iterdir() if path.is_dir()] == []
+    assert {row["block"]: row["added"] for row in rows} == {"mbv1_dual": 0.0, "resnet": pytest.approx(1.0, rel=0.3)}
+    assert "Block types against each other" in (out / "design.html").read_text()
+    now, best = opened(out), "".join(designed["space"]["options"][key] for key in ("blocks", "windows"))
+    assert now.best == tuple(map(int, best)) and now.score(now.best) == pytest.approx(designed["score"])
+    plain = scorer(lookup, Goal(tuple(limits), draws=500), designed["evolution"]["seed"])
+    assert plain(now.best) > designed["score"] or "3" not in best[: len(STAGES)]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,89 @@
+"""Work of a design, item by item, here or in several processes that take turns at the host's GPUs."""
+
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+from nas.processes import end_with_parent, shared_gpu
+
+OnStep = Callable[[str], None]
+Task = Callable[[tuple[Any, ...], OnStep], None]  # does an item, and tells something of every step
+OnProgress = Callable[[int, int, str], None]  # steps and items done, and what was told
+
+
+def spread(task: Task, items: Sequence[tuple[Any, ...]], processes: int, on_progress: OnProgress) -> None:
+    """Does every item; what comes of it does not depend on how many processes there are.
+
+    Args:
+        task: What does one. Each process has its own, which may keep what it has read.
+        items: What there is to do.
+        processes: How many; several share a GPU where there are fewer.
+        on_progress: Called at every step, of several processes now and then.
+    """
+    if processes > 1 and len(items) > 1:
+        _at_once(task, items, processes, on_progress)
+        return
+    steps = count(1)
+    for done, item in enumerate(items):
+
+        def told(text: str, done: int = done) -> None:
+            on_progress(next(steps), done, text)
+
+        task(item, told)
+
+
+def _at_once(task: Task, items: Sequence[tuple[Any, ...]], processes: int, on_progress: OnProgress) -> None:
+    context = multiprocessing.get_context("spawn")  # JAX's threads are not there after a fork
+    begun, steps = context.Value("i", 0), context.Value("i", 0)
+    with ProcessPoolExecutor(min(processes, len(items)), context, _begin, (task, begun, steps)) as pool:
+        waiting = {pool.submit(_do, item) for item in items}
+        try:
+            while waiting:
+                done, waiting = wait(waiting, timeout=1.0, return_when=FIRST_COMPLETED)
+                for future in done:
+                    future.result()
+                ready = len(items) - len(waiting)
+                on_progress(steps.value, ready, f"{ready} of {len(items)}")
+        except BaseException:  # Ctrl-C too: what no process has begun is left
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+@dataclass(frozen=True)
+class _Own:
+    """Of a process of the pool: its task, and where it counts steps."""
+
+    task: Task
+    steps: Any
+
+
+_own: _Own | None = None
+
+
+def _begin(task: Task, begun: Any, steps: Any) -> None:
+    """Before JAX is there: the process's GPU."""
+    global _own
+    end_with_parent()
+    with begun.get_lock():
+        place = begun.value
+        begun.value += 1
+    os.environ.update(shared_gpu(place))
+    _own = _Own(task, steps)
+
+
+def _do(item: tuple[Any, ...]) -> None:
+    own = _own
+    assert own is not None
+
+    def stepped(text: str) -> None:
+        del text
+        with own.steps.get_lock():
+            own.steps.value += 1
+
+    with suppress(KeyboardInterrupt):  # the parent says so
+        own.task(item, stepped)
