@@ -1,6 +1,6 @@
 r"""Does the Q-T score rank spaces as supernets trained on them do, and are designed spaces better than hand-made ones?
 
-    scripts/bench_space_design.py score DESIGNED --data cifar10/ --out bench/ --precision bf16 --at-once 12
+    scripts/bench_space_design.py score DESIGNED --data cifar10/ --out bench/ --epochs 2 --precision bf16 --at-once 8
     scripts/bench_space_design.py fronts DESIGNED --data cifar10/ --out bench/ --tables bench/tables --epochs 50 \
         --int8-epochs 4 --evaluations 48 --most-ms 1.7 --at-once 12 --after-first --with "--batch-size 1024 --lr 0.4 \
         --warm-epochs 5 --weight-decay 5e-4 --shift 4 --precision bf16 --validation 5000"
@@ -147,15 +147,15 @@ def picks_part(options: argparse.Namespace) -> dict[str, Any]:
     from space_alone import best_by_lookup
 
     from nas.design.scoring import opened
-    from search_spaces import get_space
 
-    space = json.loads((options.designed / "space.json").read_text())
-    opened_space = get_space(space["name"], **space["options"])
-    rows = best_by_lookup(opened(options.designed, options.table), opened_space, options.networks)
+    designed = opened(options.designed, options.table)
+    ends = min(designed.limits_ms), max(designed.limits_ms)
+    limits = np.geomspace(*ends, options.networks).tolist() if options.networks else designed.limits_ms
+    space = designed.hyper.space(designed.best)
+    ours = {"space": {"name": space.name, "options": space.options}, "networks": best_by_lookup(designed, limits)}
     found = [f for f in json.loads(options.fronts.read_text())["fronts"] if not f["folder"].startswith(DESIGNED)]
     seeds = sorted({front["seed"] for front in found})
-    ours = [{"folder": f"{DESIGNED}-{seed}", "space": space, "seed": seed, "networks": rows} for seed in seeds]
-    return {"fronts": ours + found}
+    return {"fronts": [{"folder": f"{DESIGNED}-{seed}", "seed": seed} | ours for seed in seeds] + found}
 
 
 def chosen_fronts(options: argparse.Namespace, kind: str) -> list[Path]:

@@ -1,6 +1,7 @@
 """Networks of fronts trained on their own and then quantised: what they are worth where none shares its weights."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +14,7 @@ from latency_tables.int8 import quantize
 from nas.design.best import best_under, genotype
 from nas.design.scoring import Designed
 from nas.files import write_json
-from search_spaces import Space, get_space
+from search_spaces import get_space
 from search_spaces.spaceevo import STAGES
 from supernets.data import Dataset
 from supernets.images import nchw, prepare
@@ -90,26 +91,22 @@ def _begun_so(folder: Path, index: int, asked: dict[str, Any]) -> bool:
     return bool(json.loads((folder / f"{index}.json").read_text(encoding="utf-8")) == asked)
 
 
-def best_by_lookup(designed: Designed, space: Space, networks: int) -> list[dict[str, Any]]:
-    """A designed space's networks of least distilled loss, under limits evenly over those of the design.
+def best_by_lookup(designed: Designed, limits_ms: Sequence[float]) -> list[dict[str, Any]]:
+    """The networks of least loss of the space that was designed.
 
     Args:
         designed: What it was designed in.
-        space: The designed space itself.
-        networks: How many limits.
+        limits_ms: Limits of their latencies.
 
     Returns:
         Rows as of a front.
     """
-    hyper, n = designed.hyper, len(STAGES)
-    limits = np.geomspace(min(designed.limits_ms), max(designed.limits_ms), networks)
-    widths = [
-        [hyper.widths[s].index(c) for c in hyper.window_widths(designed.best, s)] for s in range(1, n + 1)
-    ]  # positions
+    hyper, n, space = designed.hyper, len(STAGES), designed.hyper.space(designed.best)
+    widths = [[hyper.widths[s].index(c) for c in hyper.window_widths(designed.best, s)] for s in range(1, n + 1)]
     archs = {place: found.archs for place, found in designed.judged.items()}
     blocks, size = designed.best[:n], max(hyper.resolutions)
     rows = []
-    for pick in best_under(designed.lookup, blocks, [float(t) for t in limits], widths):
+    for pick in best_under(designed.lookup, blocks, limits_ms, widths):
         arch = space.to_text(genotype(space, designed.lookup, blocks, archs, pick))
         rows.append({"arch": arch, "size": size, "table_ms": pick.latency_ms})
     return rows

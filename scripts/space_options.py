@@ -42,7 +42,7 @@ def parsed(about: str | None) -> argparse.Namespace:
 
     picks = parts.add_parser("picks", parents=[every])
     picks.add_argument("--fronts", type=Path, required=True, help="What measure wrote, for the hand-made spaces.")
-    picks.add_argument("--networks", type=int, default=8, help="Limits, evenly over those of the design.")
+    picks.add_argument("--networks", type=int, help="Limits evenly between the design's ends; by default its own.")
     picks.set_defaults(at_once=1)
 
     alone = parts.add_parser("alone", parents=[every, data, shared])
@@ -81,6 +81,8 @@ def _mistake(options: argparse.Namespace) -> str | None:
         try:
             found = json.loads(options.fronts.read_text(encoding="utf-8"))
             complete = all(isinstance(f["space"], dict) and f["networks"] and f["folder"] for f in found["fronts"])
+            if options.part == "picks":  # the designed space's are made anew
+                complete &= any(not f["folder"].startswith(DESIGNED) for f in found["fronts"])
         except (OSError, ValueError, KeyError, TypeError):
             complete = False
         if not complete:

@@ -6,7 +6,7 @@ rounding. How well a network of it then imitates the teacher stands for what it 
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import product
 from typing import Literal, NamedTuple
@@ -113,7 +113,7 @@ class Distilled(NamedTuple):
 def distil(
     space: StageSpace,
     batch: MapBatch,
-    held_out: Sequence[Maps],
+    held_out: Iterable[Maps],
     config: DistillConfig,
     on_step: Callable[[int, float], None] | None = None,
 ) -> Distilled:
@@ -125,7 +125,7 @@ def distil(
     Args:
         space: The stage.
         batch: Teacher's maps by step.
-        held_out: Teacher's maps of the images that are judged on, in batches.
+        held_out: Teacher's maps of the images that are judged on, in batches; asked for after training.
         config: How.
         on_step: Called with the number of steps done, and the loss of the largest network.
 

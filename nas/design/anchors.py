@@ -10,11 +10,11 @@ loss and in equal parts, to the type's stages. Not in the paper.
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from nas.design.lookup import Lookup
 from nas.design.workers import OnStep, spread
 from nas.errors import RunError
 from nas.files import write_bytes, write_json
+from nas.memory import release_memory
 from nas.onnx_eval import accuracy, logits
 from nas.runs import Run
 from nas.subnets import Subnets
@@ -84,9 +85,15 @@ class AnchorTrainer:
     int8: bool
 
     def path(self, kind: int, arch: str) -> Path:
-        """Where an anchor's error is kept."""
-        digest = hashlib.sha256(json.dumps([arch, self.epochs, self.int8]).encode()).hexdigest()[:8]
+        """Where an anchor's error is kept; of other images or another recipe it is another file."""
+        told = self._told
+        trained = [arch, self.epochs, self.int8, told["train"], told["data"]["fingerprint"], told["data"]["validation"]]
+        digest = hashlib.sha256(json.dumps(trained, sort_keys=True).encode()).hexdigest()[:8]
         return self.folder / f"{BLOCKS[kind].name}-{digest}.json"
+
+    @cached_property
+    def _told(self) -> dict[str, Any]:
+        return Run.open(self.run).config
 
     @cached_property
     def _subnets(self) -> Subnets:
@@ -132,48 +139,83 @@ class AnchorTrainer:
         if self.int8:
             file = quantize(file, nchw(subnets.calibration_images(network.size)), place / "int8.onnx")
         error = 100 - accuracy(logits(file, images), split.validation_labels)
-        write_json(path, {"arch": text, "epochs": self.epochs, "int8": self.int8, "error": error})
+        write_json(
+            path, {"arch": text, "epochs": self.epochs, "int8": self.int8, "error": error, "images": len(images)}
+        )
         shutil.rmtree(place)
+        release_memory()  # its programs, of which every network has its own
 
 
-def anchor_errors(trainer: AnchorTrainer, anchors: Sequence[Anchor], processes: int) -> list[float]:
-    """The errors (percent) of anchors, trained now where that was not done before."""
+class Measured(NamedTuple):
+    """What became of an anchor.
+
+    Attributes:
+        error: Percent of the images that judged it.
+        images: How many those were.
+    """
+
+    error: float
+    images: int
+
+
+def train_anchors(trainer: AnchorTrainer, anchors: Sequence[Anchor], processes: int) -> list[Measured]:
+    """What became of anchors, trained now where that was not done before.
+
+    Raises:
+        RunError: if no block type has two, which would say nothing.
+    """
+    if len({a.kind for a in anchors}) == len(anchors):
+        raise RunError(
+            "No block type has two anchors; give smaller --limits as well, or leave anchors out (--anchors 0)."
+        )
     trainer.folder.mkdir(parents=True, exist_ok=True)
     missing = [(a.kind, a.arch) for a in anchors if not trainer.path(a.kind, a.arch).is_file()]
     if missing:
         with progress("train anchors") as update:
             spread(trainer, missing, processes, lambda step, done, text: update(done, len(missing), text))
-    files = [trainer.path(a.kind, a.arch) for a in anchors]
-    return [float(json.loads(path.read_text(encoding="utf-8"))["error"]) for path in files]
+    found = [json.loads(trainer.path(a.kind, a.arch).read_text(encoding="utf-8")) for a in anchors]
+    return [Measured(float(row["error"]), int(row["images"])) for row in found]
 
 
-def offsets(anchors: Sequence[Anchor], errors: Sequence[float]) -> dict[int, float]:
-    """What is added to the loss of a stage of each block type.
+class Fit(NamedTuple):
+    """What anchors say.
+
+    Attributes:
+        slope: Percent of error for a loss of 1, within a block type.
+        slope_error: Its standard error, as far as it comes from the number of images.
+        added: To the loss of a stage of each block type.
+    """
+
+    slope: float
+    slope_error: float
+    added: dict[int, float]
+
+
+def fit(anchors: Sequence[Anchor], measured: Sequence[Measured]) -> Fit:
+    """Least squares of a_k + b L.
 
     Raises:
-        RunError: if no type has two anchors or errors do not fall with losses, so that nothing says what a percent is.
+        RunError: if b is less than twice its standard error, so that nothing says what a percent is worth.
     """
-    kinds, loss, error = np.array([a.kind for a in anchors]), np.array([a.loss for a in anchors]), np.array(errors)
+    kinds, loss = np.array([a.kind for a in anchors]), np.array([a.loss for a in anchors])
+    error, images = np.array(measured, dtype=float).T
     means = {int(k): (loss[kinds == k].mean(), error[kinds == k].mean()) for k in np.unique(kinds)}
     x, y = (values - [means[k][i] for k in kinds] for i, values in enumerate((loss, error)))
-    if not x.any():
+    noise = np.sqrt(error * (100 - error) / images)
+    slope, slope_error = float(x @ y / (x @ x)), float(np.sqrt((x * x) @ (noise * noise)) / (x @ x))
+    if slope < 2 * slope_error or slope <= 0:
         raise RunError(
-            "No block type has two anchors; give smaller --limits as well, or leave anchors out (--anchors 0)."
-        )
-    slope = float(x @ y / (x @ x))
-    if slope <= 0:
-        raise RunError(
-            "Of networks of one block type, those of less distilled loss were not the better ones when trained; "
-            "train longer (--anchors), give limits that lie further apart, or leave anchors out (--anchors 0)."
+            f"Anchors: a loss of 1 is {slope:.3g} +- {slope_error:.2g} points within a block type, too uncertain; "
+            "train longer (--anchors), give limits further apart, take a teacher that kept more images out "
+            "(nas train --validation), or leave anchors out (--anchors 0)."
         )
     heights = {k: e - slope * mean for k, (mean, e) in means.items()}
     least = min(heights.values())
-    return {k: float((height - least) / slope / len(STAGES)) for k, height in heights.items()}
+    return Fit(slope, slope_error, {k: float((h - least) / slope / len(STAGES)) for k, h in heights.items()})
 
 
-def recorded(anchors: Sequence[Anchor], errors: Sequence[float], added: Mapping[int, float]) -> list[dict[str, object]]:
+def recorded(epochs: int, anchors: Sequence[Anchor], measured: Sequence[Measured], found: Fit) -> dict[str, Any]:
     """What the design's document says about them."""
-    return [
-        anchor._asdict() | {"block": BLOCKS[anchor.kind].name, "error": error, "added": added[anchor.kind]}
-        for anchor, error in zip(anchors, errors, strict=True)
-    ]
+    rows = [a._asdict() | {"block": BLOCKS[a.kind].name} | m._asdict() for a, m in zip(anchors, measured, strict=True)]
+    added = {BLOCKS[kind].name: value for kind, value in found.added.items()}
+    return {"epochs": epochs, "slope": found.slope, "slope_error": found.slope_error, "added": added, "networks": rows}

@@ -30,7 +30,7 @@ class Pick(NamedTuple):
 def best_under(
     lookup: Lookup, blocks: Sequence[int], limits_ms: Sequence[float], widths: Sequence[Sequence[int]] | None = None
 ) -> list[Pick]:
-    """The network of least loss under each limit, each network once; the fastest, where none is under a limit.
+    """The network of least loss under each limit, each network once; the fastest, where none is under any limit.
 
     Args:
         lookup: Losses and latencies.

@@ -1,5 +1,6 @@
 """Stages distilled one after another, or by several processes at once."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -45,7 +46,8 @@ def distil_all(
     with progress("distil") as update:
 
         def told(step: int, done: int, text: str) -> None:
-            update(step, whole, f"stage {done + 1} of {len(missing)}: {text}" if processes == 1 else f"{text} stages")
+            del done
+            update(step, whole, text)
 
         spread(Distiller(folder, run.folder, hyper, config), missing, processes, told)
     return read_all(folder, hyper)
@@ -145,10 +147,11 @@ def _teacher_maps(
 
 def _held_out_maps(
     subnets: Subnets, teacher: "Teacher", stage: int, resolution: int, config: "DistillConfig"
-) -> "list[Maps]":
-    """The teacher's maps of images that its run kept out of training, in batches of one size."""
+) -> "Iterator[Maps]":
+    """The teacher's maps of images that its run kept out of training, in batches of one size, made when asked for."""
     import jax.numpy as jnp
 
     images = subnets.images(subnets.split.validation_images[: config.judged], resolution)
     size = min(len(images), config.batch_size)
-    return [teacher(jnp.asarray(images[i : i + size]), stage) for i in range(0, len(images) - size + 1, size)]
+    for i in range(0, len(images) - size + 1, size):
+        yield teacher(jnp.asarray(images[i : i + size]), stage)

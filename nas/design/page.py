@@ -113,16 +113,17 @@ def _widths(rows: list[dict[str, Any]]) -> str:
 
 
 def _anchors(document: dict[str, Any]) -> str:
-    if not document.get("anchors"):
+    if (anchors := document.get("anchors")) is None:
         return ""
     body = "".join(
         f"<tr><td>{html.escape(r['block'])}<td>{r['latency_ms']:.3g} ms<td>{r['loss']:.3f}<td>{r['error']:.2f} %"
-        f"<td>{r['added']:.3f}</tr>"
-        for r in document["anchors"]
+        f"<td>{anchors['added'][r['block']]:.3f}</tr>"
+        for r in anchors["networks"]
     )
     head = "<th>block type throughout<th>latency<th>loss<th>error<th>added to every stage's loss"
     return (
-        "<h2>Block types against each other</h2><p>Networks of one block type, trained: types whose errors are larger "
+        f"<h2>Block types against each other</h2><p>Networks of one block type, {anchors['epochs']} epochs each. "
+        f"A loss of 1 is {anchors['slope']:.3g} +- {anchors['slope_error']:.2g} points; types whose errors are larger "
         f"at equal loss count as worse by what is added.</p><table><tr>{head}</tr>{body}</table>"
     )
 

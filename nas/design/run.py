@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.console import progress, say
-from nas.design.anchors import AnchorTrainer, anchor_errors, anchors_of, offsets, recorded
+from nas.design.anchors import AnchorTrainer, anchors_of, fit, recorded, train_anchors
 from nas.design.distillers import distil_all
 from nas.design.evolution import EvolutionConfig, choices, evolve
 from nas.design.lookup import Lookup, stage_latency
@@ -82,10 +82,10 @@ def design_space(
         int8 = str(tables[0].metadata["conditions"]["precision"]).startswith("int8")
         trainer = AnchorTrainer(folder / "anchors", teacher.folder, hyper, anchor_epochs, int8)
         anchors = anchors_of(lookup, {place: found.archs for place, found in judged.items()}, goal.limits_ms)
-        errors = anchor_errors(trainer, anchors, processes)
-        added = offsets(anchors, errors)
-        lookup = lookup_of(hyper, judged, tables[0], added)
-        asked["anchors"] = recorded(anchors, errors, added)
+        measured = train_anchors(trainer, anchors, processes)
+        found = fit(anchors, measured)
+        lookup = lookup_of(hyper, judged, tables[0], found.added)
+        asked["anchors"] = recorded(anchor_epochs, anchors, measured, found)
     log = ScoreLog(_log_path(folder, asked), asked)
     score = scorer(lookup, goal, evolution.seed)
     with progress("evolution") as update:

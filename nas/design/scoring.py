@@ -125,7 +125,8 @@ def opened(folder: Path, table: Path | None = None) -> Designed:
         raise RunError(
             f"{str(folder / 'blocks')!r} lacks {missing} stages; run `nas design-space --out {folder}` again."
         )
-    added = {names.index(row["block"]): row["added"] for row in document.get("anchors") or ()}
+    anchors = document.get("anchors", {"added": {}})
+    added = {names.index(name): value for name, value in anchors["added"].items()}
     lookup = lookup_of(hyper, judged, measured, added)
     options = document["space"]["options"]
     best = tuple(map(int, options["blocks"] + options["windows"]))

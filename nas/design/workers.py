@@ -13,7 +13,7 @@ from nas.processes import end_with_parent, shared_gpu
 
 OnStep = Callable[[str], None]
 Task = Callable[[tuple[Any, ...], OnStep], None]  # does an item, and tells something of every step
-OnProgress = Callable[[int, int, str], None]  # steps and items done, and what was told
+OnProgress = Callable[[int, int, str], None]  # steps and items done, and a note
 
 
 def spread(task: Task, items: Sequence[tuple[Any, ...]], processes: int, on_progress: OnProgress) -> None:
@@ -32,15 +32,15 @@ def spread(task: Task, items: Sequence[tuple[Any, ...]], processes: int, on_prog
     for done, item in enumerate(items):
 
         def told(text: str, done: int = done) -> None:
-            on_progress(next(steps), done, text)
+            on_progress(next(steps), done, f"{done} of {len(items)} done, {text}")
 
         task(item, told)
 
 
 def _at_once(task: Task, items: Sequence[tuple[Any, ...]], processes: int, on_progress: OnProgress) -> None:
     context = multiprocessing.get_context("spawn")  # JAX's threads are not there after a fork
-    begun, steps = context.Value("i", 0), context.Value("i", 0)
-    with ProcessPoolExecutor(min(processes, len(items)), context, _begin, (task, begun, steps)) as pool:
+    begun, steps, stop = context.Value("i", 0), context.Value("i", 0), context.Event()
+    with ProcessPoolExecutor(min(processes, len(items)), context, _begin, (task, begun, steps, stop)) as pool:
         waiting = {pool.submit(_do, item) for item in items}
         try:
             while waiting:
@@ -48,24 +48,26 @@ def _at_once(task: Task, items: Sequence[tuple[Any, ...]], processes: int, on_pr
                 for future in done:
                     future.result()
                 ready = len(items) - len(waiting)
-                on_progress(steps.value, ready, f"{ready} of {len(items)}")
-        except BaseException:  # Ctrl-C too: what no process has begun is left
+                on_progress(steps.value, ready, f"{ready} of {len(items)} done")
+        except BaseException:  # Ctrl-C too
+            stop.set()  # the pool hands out more than it has processes for, which cannot be cancelled any more
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
 @dataclass(frozen=True)
 class _Own:
-    """Of a process of the pool: its task, and where it counts steps."""
+    """Of a process of the pool: its task, where it counts steps, and whether it is to stop."""
 
     task: Task
     steps: Any
+    stop: Any
 
 
 _own: _Own | None = None
 
 
-def _begin(task: Task, begun: Any, steps: Any) -> None:
+def _begin(task: Task, begun: Any, steps: Any, stop: Any) -> None:
     """Before JAX is there: the process's GPU."""
     global _own
     end_with_parent()
@@ -73,7 +75,7 @@ def _begin(task: Task, begun: Any, steps: Any) -> None:
         place = begun.value
         begun.value += 1
     os.environ.update(shared_gpu(place))
-    _own = _Own(task, steps)
+    _own = _Own(task, steps, stop)
 
 
 def _do(item: tuple[Any, ...]) -> None:
@@ -84,6 +86,9 @@ def _do(item: tuple[Any, ...]) -> None:
         del text
         with own.steps.get_lock():
             own.steps.value += 1
+        if own.stop.is_set():
+            raise KeyboardInterrupt
 
-    with suppress(KeyboardInterrupt):  # the parent says so
-        own.task(item, stepped)
+    if not own.stop.is_set():
+        with suppress(KeyboardInterrupt):  # the parent says so
+            own.task(item, stepped)

@@ -1,16 +1,22 @@
 """Networks that a lookup says are best, and real trainings that set block types against each other."""
 
+import json
+import time
 from itertools import product
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from nas.design.anchors import Anchor, anchors_of, offsets
+from nas.design.anchors import Anchor, AnchorTrainer, Measured, anchors_of, fit, recorded, train_anchors
 from nas.design.best import best_under, genotype
+from nas.design.distillers import _held_out_maps
+from nas.design.scoring import opened
 from nas.design.workers import spread
 from nas.errors import RunError
 from search_spaces.hyperspace import Hyperspace
 from search_spaces.spaceevo import STAGES
+from supernets.distill import DistillConfig
 from tests.nas.test_design import lookup_of
 
 HYPER = Hyperspace(width=0.15, num_classes=4, resolutions=(28,), stem_stride=1, in_channels=1, types=(1, 3))
@@ -61,20 +67,62 @@ def test_a_pick_is_a_network_of_the_space(kind):
     assert {a.kind for a in anchors_of(lookup, archs, (1e-9,))} == set(HYPER.types)
 
 
+def test_the_networks_that_were_trained_alone_are_the_designs_best(root):
+    """What `bench_space_design.py picks` makes of the design for VNNI, and an earlier script made of it."""
+    designed = opened(root / "benchmarks" / "designed-vnni")
+    hyper, n, space = designed.hyper, len(STAGES), designed.hyper.space(designed.best)
+    widths = [[hyper.widths[s].index(c) for c in hyper.window_widths(designed.best, s)] for s in range(1, n + 1)]
+    archs, blocks = {place: found.archs for place, found in designed.judged.items()}, designed.best[:n]
+    picks = best_under(designed.lookup, blocks, designed.limits_ms, widths)
+    found = [space.to_text(genotype(space, designed.lookup, blocks, archs, pick)) for pick in picks]
+    fronts = json.loads((root / "benchmarks" / "space-design-cifar10_jpeg-alone.json").read_text())["fronts"]
+    (front,) = [f for f in fronts if f["folder"] == "designed-0"]
+    assert front["space"]["options"] == space.options
+    assert [row["arch"] for row in front["networks"]] == found
+
+
+def test_stages_are_judged_on_what_was_kept_out():
+    split = SimpleNamespace(train_images=np.zeros(50), validation_images=np.arange(1, 11))
+    subnets = SimpleNamespace(split=split, images=lambda images, size: images * size)
+    found = _held_out_maps(subnets, lambda images, stage: (images, stage), 3, 2, DistillConfig(batch_size=4, judged=9))
+    assert [(x.tolist(), stage) for x, stage in found] == [([2, 4, 6, 8], 3), ([10, 12, 14, 16], 3)]
+
+
 def anchor(kind, loss):
     return Anchor(kind, f"{kind}-{loss}", loss, 1.0)
+
+
+MANY = 10**9  # images, of which errors are exact
 
 
 def test_offsets_by_hand():
     """Errors of 10 L, and of 10 L + 6 for the second type: 6 points are a loss of 0.6, a tenth a stage."""
     anchors = [anchor(1, 2.0), anchor(1, 3.0), anchor(4, 1.0), anchor(4, 1.5), anchor(5, 7.0)]
     errors = [20.0, 30.0, 16.0, 21.0, 70.0]
-    assert offsets(anchors, errors) == pytest.approx({1: 0.0, 4: 0.1, 5: 0.0})
+    found = fit(anchors, [Measured(e, MANY) for e in errors])
+    assert found.slope == pytest.approx(10) and found.added == pytest.approx({1: 0.0, 4: 0.1, 5: 0.0})
+    document = recorded(3, anchors, [Measured(e, MANY) for e in errors], found)
+    assert document["added"]["resnet_se"] == found.added[4] and document["networks"][3]["error"] == 21.0
     for upside_down in ([30.0, 20.0, 21.0, 16.0, 70.0], [20.0] * 5):
         with pytest.raises(RunError, match="--anchors 0"):
-            offsets(anchors, upside_down)
+            fit(anchors, [Measured(e, MANY) for e in upside_down])
+
+
+def test_what_few_images_say_is_refused():
+    """Errors of 20 and 24 % with a loss of 1 between them, images for a standard error of the slope of 1, or of 3."""
+    anchors = [anchor(1, 2.0), anchor(1, 3.0)]
+    noise = 20 * 80 + 24 * 76  # squared, of one image
+    found = fit(anchors, [Measured(20.0, noise), Measured(24.0, noise)])
+    assert found.slope == pytest.approx(4) and found.slope_error == pytest.approx(1)
+    with pytest.raises(RunError, match=r"4 \+- 3"):
+        fit(anchors, [Measured(20.0, noise // 9), Measured(24.0, noise // 9)])
+
+
+def test_one_anchor_a_type_is_refused_before_anything_is_trained(tmp_path):
+    trainer = AnchorTrainer(tmp_path / "anchors", tmp_path / "none", HYPER, 1, int8=True)
     with pytest.raises(RunError, match="two anchors"):
-        offsets([anchor(1, 2.0), anchor(4, 1.0)], [20.0, 10.0])
+        train_anchors(trainer, [anchor(1, 2.0), anchor(3, 1.0)], 1)
+    assert not trainer.folder.exists()
 
 
 def squares(item, on_step):
@@ -84,8 +132,29 @@ def squares(item, on_step):
     (path / str(i)).write_text(str(i * i))
 
 
-def test_work_is_spread(tmp_path):
+def fails_or_takes_long(item, on_step):
+    path, i = item
+    for _ in range(40):
+        time.sleep(0.1)
+        on_step("")
+        if i == 0:
+            raise ValueError("the first one")
+    (path / str(i)).write_text("done")
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_work_is_spread(tmp_path, processes):
     told = []
-    spread(squares, [(tmp_path, i) for i in range(3)], 1, lambda *report: told.append(report))
-    assert told[:3] == [(1, 0, "item 0"), (2, 0, "written"), (3, 1, "item 1")]
+    spread(squares, [(tmp_path, i) for i in range(3)], processes, lambda *report: told.append(report))
     assert [(tmp_path / str(i)).read_text() for i in range(3)] == ["0", "1", "4"]
+    if processes == 1:
+        assert [row[:2] for row in told] == [(1, 0), (2, 0), (3, 1), (4, 1), (5, 2), (6, 2)]
+    else:
+        assert told[-1] == (6, 3, "3 of 3 done")
+
+
+def test_one_failure_ends_all(tmp_path):
+    """Also what the pool has handed out already."""
+    with pytest.raises(ValueError, match="the first one"):
+        spread(fails_or_takes_long, [(tmp_path, i) for i in range(6)], 2, lambda *report: None)
+    assert [*tmp_path.iterdir()] == []

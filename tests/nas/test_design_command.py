@@ -65,24 +65,28 @@ def anchored(out, command, nas):
     anchors = anchors_of(lookup, {k: v.archs for k, v in judged.items()}, limits)
     trainer = AnchorTrainer(out / "anchors", out / "teacher", hyper, 1, True)
     trainer.folder.mkdir()
-    first, *others = anchors
-    for a in others:
-        trainer.path(a.kind, a.arch).write_text(
-            json.dumps({"error": 50 + 400 * (a.loss - first.loss) + 2400 * (a.kind == 3)})
-        )
+    errors = [50 + 20 * (a.loss - anchors[0].loss) + 24 * (a.kind == 3) for a in anchors]
+    files = [trainer.path(a.kind, a.arch) for a in anchors]
+    for path, error in zip(files[1:], errors[1:], strict=True):
+        path.write_text(json.dumps({"error": error, "images": 10**9}))
+    done = nas(*command)
+    kept = json.loads(files[0].read_text())
+    assert kept["images"] == 32 and kept["error"] * 32 % 100 == 0  # the images that the teacher kept out, some wrong
+    assert done.returncode == 0 or "Anchors: a loss of 1" in done.stderr  # of so few images
+    files[0].write_text(json.dumps({"error": errors[0], "images": 10**9}))
     done = nas(*command, "--json")
     assert done.returncode == 0, done.stderr
     designed = json.loads(done.stdout)
-    rows = designed["anchors"]
-    assert [row["arch"] for row in rows] == [a.arch for a in anchors] and 0 <= rows[0]["error"] <= 100
-    assert json.loads(trainer.path(first.kind, first.arch).read_text())["error"] == rows[0]["error"]
+    rows, added = designed["anchors"]["networks"], designed["anchors"]["added"]
+    assert [(row["arch"], row["error"]) for row in rows] == [(a.arch, e) for a, e in zip(anchors, errors, strict=True)]
     assert [path.name for path in trainer.folder.iterdir() if path.is_dir()] == []
-    assert {row["block"]: row["added"] for row in rows} == {"mbv1_dual": 0.0, "resnet": pytest.approx(1.0, rel=0.3)}
+    assert added == pytest.approx({"mbv1_dual": 0.0, "resnet": 24 / 20 / len(STAGES)})
     assert "Block types against each other" in (out / "design.html").read_text()
-    now, best = opened(out), "".join(designed["space"]["options"][key] for key in ("blocks", "windows"))
-    assert now.best == tuple(map(int, best)) and now.score(now.best) == pytest.approx(designed["score"])
-    plain = scorer(lookup, Goal(tuple(limits), draws=500), designed["evolution"]["seed"])
-    assert plain(now.best) > designed["score"] or "3" not in best[: len(STAGES)]
+    now, plain = opened(out), scorer(lookup, Goal(tuple(limits), draws=500), designed["evolution"]["seed"])
+    assert now.score(now.best) == pytest.approx(designed["score"])
+    for at, row in enumerate(designed["alternatives"]):
+        other = (*now.best[:at], 3, *now.best[at + 1 :])
+        assert now.score(other) == pytest.approx(row["blocks"]["resnet"]) and now.score(other) < plain(other)
 
 
 @pytest.mark.parametrize(
