@@ -104,12 +104,9 @@ def retrain(
     Returns:
         The card: accuracies on the test images, costs, where the file is.
     """
-    import jax.numpy as jnp
-
     from latency_tables import onnx_model
     from nas.runs import Run
-    from supernets import export_weights, slice_weights, train
-    from supernets.calibrate import network_moments
+    from supernets import train
     from supernets.extraction import inherited
 
     run = Run.open(folder)
@@ -142,8 +139,7 @@ def retrain(
             devices=devices,
             workers=workers,
         )
-    stats = network_moments(params, network, jnp.asarray(subnets.seen_images(network.size, config)))
-    weights = export_weights(slice_weights(params, network, stats))
+    weights = subnets.trained_weights(params, network, config)
     path = out / "network.onnx"
     write_bytes(path, onnx_model(network, weights, batch=1).SerializeToString())
     card = {

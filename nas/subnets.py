@@ -14,6 +14,7 @@ from nas.train_run import recorded_data, recorded_training
 from search_spaces import Space
 
 if TYPE_CHECKING:
+    from search_spaces import Network
     from supernets import TrainConfig
 
 CALIBRATION_IMAGES = 500
@@ -118,6 +119,18 @@ class Subnets:
         crops = not isinstance(images, np.ndarray)
         recipe = Recipe.of(config or recorded_training(self.run), data.mean, data.std, crops=crops)
         return seen_images(images, recipe, count=CALIBRATION_IMAGES, size=size)
+
+    def trained_weights(
+        self, params: "dict[str, Any]", network: "Network", config: "TrainConfig"
+    ) -> dict[str, np.ndarray]:
+        """Weights to export of a network trained on its own on the run's images, batch norms as in its training."""
+        import jax.numpy as jnp
+
+        from supernets import export_weights, slice_weights
+        from supernets.calibrate import network_moments
+
+        moments = network_moments(params, network, jnp.asarray(self.seen_images(network.size, config)))
+        return export_weights(slice_weights(params, network, moments))
 
     def calibration_images(self, size: int) -> np.ndarray:
         """Training images for quantisation, NHWC, not augmented."""

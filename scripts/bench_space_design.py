@@ -144,18 +144,19 @@ def alone_part(options: argparse.Namespace) -> dict[str, Any]:
 
 def picks_part(options: argparse.Namespace) -> dict[str, Any]:
     """Fronts of networks that the lookup says are best, beside those of the other spaces."""
-    from space_alone import best_by_lookup
-
+    from nas.design.best import designed_networks
     from nas.design.scoring import opened
 
     designed = opened(options.designed, options.table)
     ends = min(designed.limits_ms), max(designed.limits_ms)
     limits = np.geomspace(*ends, options.networks).tolist() if options.networks else designed.limits_ms
-    space = designed.hyper.space(designed.best)
-    ours = {"space": {"name": space.name, "options": space.options}, "networks": best_by_lookup(designed, limits)}
-    found = [f for f in json.loads(options.fronts.read_text())["fronts"] if not f["folder"].startswith(DESIGNED)]
-    seeds = sorted({front["seed"] for front in found})
-    return {"fronts": [{"folder": f"{DESIGNED}-{seed}", "seed": seed} | ours for seed in seeds] + found}
+    space, size = designed.hyper.space(designed.best), max(designed.hyper.resolutions)
+    found = designed_networks(designed, limits)
+    rows = [{"arch": arch, "size": size, "table_ms": pick.latency_ms} for arch, pick in found]
+    ours = {"space": {"name": space.name, "options": space.options}, "networks": rows}
+    theirs = [f for f in json.loads(options.fronts.read_text())["fronts"] if not f["folder"].startswith(DESIGNED)]
+    seeds = sorted({front["seed"] for front in theirs})
+    return {"fronts": [{"folder": f"{DESIGNED}-{seed}", "seed": seed} | ours for seed in seeds] + theirs}
 
 
 def chosen_fronts(options: argparse.Namespace, kind: str) -> list[Path]:

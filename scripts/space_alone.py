@@ -1,7 +1,6 @@
 """Networks of fronts trained on their own and then quantised: what they are worth where none shares its weights."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,11 +10,8 @@ from space_fronts import RECORD
 from train_alone import recipe, trained_alone
 
 from latency_tables.int8 import quantize
-from nas.design.best import best_under, genotype
-from nas.design.scoring import Designed
 from nas.files import write_json
 from search_spaces import get_space
-from search_spaces.spaceevo import STAGES
 from supernets.data import Dataset
 from supernets.images import nchw, prepare
 
@@ -89,27 +85,6 @@ def _asked(front: dict[str, Any], index: int, data: str, how: Alone) -> dict[str
 def _begun_so(folder: Path, index: int, asked: dict[str, Any]) -> bool:
     """Whether a network's training was begun as it is asked for now."""
     return bool(json.loads((folder / f"{index}.json").read_text(encoding="utf-8")) == asked)
-
-
-def best_by_lookup(designed: Designed, limits_ms: Sequence[float]) -> list[dict[str, Any]]:
-    """The networks of least loss of the space that was designed.
-
-    Args:
-        designed: What it was designed in.
-        limits_ms: Limits of their latencies.
-
-    Returns:
-        Rows as of a front.
-    """
-    hyper, n, space = designed.hyper, len(STAGES), designed.hyper.space(designed.best)
-    widths = [[hyper.widths[s].index(c) for c in hyper.window_widths(designed.best, s)] for s in range(1, n + 1)]
-    archs = {place: found.archs for place, found in designed.judged.items()}
-    blocks, size = designed.best[:n], max(hyper.resolutions)
-    rows = []
-    for pick in best_under(designed.lookup, blocks, limits_ms, widths):
-        arch = space.to_text(genotype(space, designed.lookup, blocks, archs, pick))
-        rows.append({"arch": arch, "size": size, "table_ms": pick.latency_ms})
-    return rows
 
 
 def record(front: dict[str, Any], data: str, folder: Path, how: Alone) -> bool:

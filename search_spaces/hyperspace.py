@@ -60,6 +60,10 @@ class Hyperspace:
         """How many spaces there are."""
         return len(self.types) ** len(STAGES) * int(np.prod([len(w) for w in self.windows]))
 
+    def throughout(self, kind: int) -> Design:
+        """Its space of one block type in every stage and the narrowest windows."""
+        return (kind,) * len(STAGES) + tuple(windows[0] for windows in self.windows)
+
     def space(self, design: Design) -> SpaceEvoSpace:
         """One of its spaces."""
         n = len(STAGES)

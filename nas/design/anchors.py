@@ -29,7 +29,7 @@ from nas.onnx_eval import accuracy, logits
 from nas.runs import Run
 from nas.subnets import Subnets
 from nas.train_run import recorded_training
-from search_spaces.hyperspace import Design, Hyperspace
+from search_spaces.hyperspace import Hyperspace
 from search_spaces.spaceevo import BLOCKS, STAGES
 
 _BATCH = 100  # images a run of a file
@@ -55,15 +55,11 @@ def anchors_of(lookup: Lookup, archs: Archs, limits_ms: Sequence[float]) -> list
     """Of every block type the networks of least loss under the limits; its fastest, where none is under any."""
     found = []
     for kind in lookup.hyper.types:
-        blocks, space = (kind,) * len(STAGES), lookup.hyper.widest(_throughout(lookup.hyper, kind))
+        blocks, space = (kind,) * len(STAGES), lookup.hyper.widest(lookup.hyper.throughout(kind))
         for pick in best_under(lookup, blocks, limits_ms):
             arch = space.to_text(genotype(space, lookup, blocks, archs, pick))
             found.append(Anchor(kind, arch, pick.loss, pick.latency_ms))
     return found
-
-
-def _throughout(hyper: Hyperspace, kind: int) -> Design:
-    return (kind,) * len(STAGES) + tuple(windows[0] for windows in hyper.windows)
 
 
 @dataclass(frozen=True)
@@ -101,16 +97,13 @@ class AnchorTrainer:
 
     def __call__(self, item: tuple[int, str], on_step: OnStep) -> None:
         """Trains one and writes its error down; a killed training goes on from its checkpoint."""
-        import jax.numpy as jnp
-
         from latency_tables import onnx_model
         from latency_tables.int8 import quantize
-        from supernets import export_weights, slice_weights, train
-        from supernets.calibrate import network_moments
+        from supernets import train
         from supernets.images import nchw
 
         (kind, text), subnets = item, self._subnets
-        space, path = self.hyper.widest(_throughout(self.hyper, kind)), self.path(kind, text)
+        space, path = self.hyper.widest(self.hyper.throughout(kind)), self.path(kind, text)
         place, split = path.with_suffix(""), subnets.split
         config = replace(
             recorded_training(subnets.run),
@@ -131,8 +124,7 @@ class AnchorTrainer:
             on_step=lambda report: on_step(f"{path.stem}, loss {report.loss:.3f}, accuracy {report.accuracy:.1f} %"),
         )
         network = space.network(space.parse(text))
-        moments = network_moments(params, network, jnp.asarray(subnets.seen_images(network.size, config)))
-        weights = export_weights(slice_weights(params, network, moments))
+        weights = subnets.trained_weights(params, network, config)
         images = nchw(subnets.images(split.validation_images, network.size))
         file = place / "fp32.onnx"
         write_bytes(file, onnx_model(network, weights, batch=min(_BATCH, len(images))).SerializeToString())

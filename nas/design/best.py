@@ -1,12 +1,16 @@
 """The best networks of a space by the lookup itself: exact, over every combination of judged stages."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from nas.design.lookup import Lookup
 from search_spaces import Space
+from search_spaces.spaceevo import STAGES
+
+if TYPE_CHECKING:
+    from nas.design.scoring import Designed
 
 Archs = Mapping[tuple[int, int], np.ndarray]  # genotypes judged, by stage (from 1) and block type, see `Distilled`
 
@@ -58,6 +62,16 @@ def genotype(space: Space, lookup: Lookup, blocks: Sequence[int], archs: Archs, 
         x[first + 1 : first + len(arch) - 1] = arch[2:]  # depth and blocks
         width = after
     return x
+
+
+def designed_networks(designed: "Designed", limits_ms: Sequence[float]) -> list[tuple[str, Pick]]:
+    """Of the space that was designed, the network of least loss under each limit, and the text of its genotype."""
+    hyper, blocks, space = designed.hyper, designed.best[: len(STAGES)], designed.hyper.space(designed.best)
+    stages = range(1, len(STAGES) + 1)
+    widths = [[hyper.widths[s].index(c) for c in hyper.window_widths(designed.best, s)] for s in stages]
+    archs = {place: found.archs for place, found in designed.judged.items()}
+    picks = best_under(designed.lookup, blocks, limits_ms, widths)
+    return [(space.to_text(genotype(space, designed.lookup, blocks, archs, pick)), pick) for pick in picks]
 
 
 def _pick(row: np.ndarray) -> Pick:

@@ -139,5 +139,4 @@ def outer_latency(hyper: Hyperspace, cost: Cost, constant_ms: float) -> tuple[np
 
 def last_windows(hyper: Hyperspace) -> list[Design]:
     """Spaces that together have every width of the last stage."""
-    kind, first = hyper.types[0], tuple(windows[0] for windows in hyper.windows)
-    return [(kind,) * len(STAGES) + first[:-1] + (window,) for window in hyper.windows[-1]]
+    return [hyper.throughout(hyper.types[0])[:-1] + (window,) for window in hyper.windows[-1]]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nas.design.evolution import random_design, uniform
+from nas.design.lookup import last_windows
 from search_spaces import Network
 from search_spaces.hyperspace import Design, Hyperspace, block_choices
 from search_spaces.spaceevo import BLOCKS, STAGES
@@ -138,9 +139,8 @@ def _with_width(hyper: Hyperspace, design: Design, stage: int, width: int) -> De
 
 def _outer_networks(hyper: Hyperspace) -> Iterator[Network]:
     """Yields networks with every stem, stage 0 and head."""
-    outer, kind = len(hyper.widths[0]), hyper.types[0]
-    for window in hyper.windows[-1]:
-        design = (kind,) * len(STAGES) + tuple(windows[0] for windows in hyper.windows[:-1]) + (window,)
+    outer = len(hyper.widths[0])
+    for design in last_windows(hyper):
         space = hyper.space(design)
         last = len(space.genes[space.index[f"stage{len(STAGES)}.width"]].choices)
         for r, stem, width, j in product(range(len(hyper.resolutions)), range(outer), range(outer), range(last)):

@@ -142,8 +142,7 @@ def _check_limits(lookup: Lookup, goal: Goal, seed: int) -> None:
     rng, hyper = np.random.default_rng([seed, 7]), lookup.hyper
     fastest = np.inf
     for kind in hyper.types:
-        design = (kind,) * len(STAGES) + tuple(windows[0] for windows in hyper.windows)
-        fastest = min(fastest, float(lookup.draw(design, goal.draws, rng)[1].min()))
+        fastest = min(fastest, float(lookup.draw(hyper.throughout(kind), goal.draws, rng)[1].min()))
     if max(goal.limits_ms) < fastest:
         raise UserError(
             f"--limits (={','.join(f'{t:g}' for t in goal.limits_ms)}) are all below the fastest network of these "

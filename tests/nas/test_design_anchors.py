@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nas.design.anchors import Anchor, AnchorTrainer, Measured, anchors_of, fit, recorded, train_anchors
-from nas.design.best import best_under, genotype
+from nas.design.best import best_under, designed_networks, genotype
 from nas.design.distillers import _held_out_maps
 from nas.design.scoring import opened
 from nas.design.workers import spread
@@ -70,14 +70,10 @@ def test_a_pick_is_a_network_of_the_space(kind):
 def test_the_networks_that_were_trained_alone_are_the_designs_best(root):
     """What `bench_space_design.py picks` makes of the design for VNNI, and an earlier script made of it."""
     designed = opened(root / "benchmarks" / "designed-vnni")
-    hyper, n, space = designed.hyper, len(STAGES), designed.hyper.space(designed.best)
-    widths = [[hyper.widths[s].index(c) for c in hyper.window_widths(designed.best, s)] for s in range(1, n + 1)]
-    archs, blocks = {place: found.archs for place, found in designed.judged.items()}, designed.best[:n]
-    picks = best_under(designed.lookup, blocks, designed.limits_ms, widths)
-    found = [space.to_text(genotype(space, designed.lookup, blocks, archs, pick)) for pick in picks]
+    found = [arch for arch, _ in designed_networks(designed, designed.limits_ms)]
     fronts = json.loads((root / "benchmarks" / "space-design-cifar10_jpeg-alone.json").read_text())["fronts"]
     (front,) = [f for f in fronts if f["folder"] == "designed-0"]
-    assert front["space"]["options"] == space.options
+    assert front["space"]["options"] == designed.hyper.space(designed.best).options
     assert [row["arch"] for row in front["networks"]] == found
 
 
