@@ -1,34 +1,11 @@
 """A search space as the command line names it: `ofa_mbv3` with options, a designed one, or that of a run."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from nas.errors import UserError
 from nas.runs import Run
-from search_spaces import SPACES, Space, get_space, space_parameters
-
-SPACE_FILE = "space.json"  # in a folder of `nas design-space`
-
-
-def designed(name: str) -> tuple[str, dict[str, object]] | None:
-    """Name and options of the space that a folder of `nas design-space`, or its `space.json`, holds; None for others.
-
-    Raises:
-        UserError: if the file is damaged.
-    """
-    path = Path(name) / SPACE_FILE if Path(name).is_dir() else Path(name)
-    if name in SPACES or path.name != SPACE_FILE or not path.is_file():
-        return None
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        found, options = document["name"], document["options"]
-        if found not in SPACES or not isinstance(options, dict):
-            raise ValueError(f"{found!r} with options {options!r} is no built-in space")
-        get_space(found, **options)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"{path} is damaged ({error}); run `nas design-space` again.") from error
-    return found, options
+from search_spaces import SPACES, Space, designed_file, get_space, space_parameters
 
 
 def open_space(name: str, options: Sequence[str] = ()) -> Space:
@@ -43,24 +20,14 @@ def open_space(name: str, options: Sequence[str] = ()) -> Space:
                 f"Options {list(options)} do not go with run {name!r}, whose space is fixed; leave them out."
             )
         return Run.open(Path(name)).space
-    return made_space(name, parse_options(name, options))
-
-
-def made_space(name: str, options: Mapping[str, object]) -> Space:
-    """The space of that name, or a designed one, with options.
-
-    Raises:
-        UserError: if a designed one is damaged; `SpaceError` if the space or an option is unknown.
-    """
-    own, given = designed(name) or (name, {})
-    return get_space(own, **(given | dict(options)))
+    return get_space(name, **parse_options(name, options))
 
 
 def is_named(space: Space, name: str) -> bool:
     """Whether a name on the command line means a space, with whatever options; of a designed one those that it is."""
-    if designed(name) is None:
+    if designed_file(name) is None:
         return name == space.reference
-    made = made_space(name, {})
+    made = get_space(name)
     return made.name == space.name and all(
         made.options.get(key) == space.options.get(key) for key in ("blocks", "windows")
     )
@@ -68,8 +35,6 @@ def is_named(space: Space, name: str) -> bool:
 
 def parse_options(name: str, options: Sequence[str]) -> dict[str, object]:
     """Values of `key=value` texts; a list of whole numbers is written 128,160."""
-    made = designed(name) if options else None
-    name = made[0] if made else name
     parsed: dict[str, object] = {}
     for text in options:
         key, equals, value = text.partition("=")

@@ -9,8 +9,7 @@ from nas.console import progress, say
 from nas.errors import RunError, UserError
 from nas.memory import release_memory
 from nas.runs import Run
-from nas.spaces import designed
-from search_spaces import Space, get_space, space_parameters
+from search_spaces import Space, designed_file, get_space, space_parameters
 
 if TYPE_CHECKING:
     from supernets import TrainConfig
@@ -22,8 +21,8 @@ FULL_STRIDE_FROM = 64  # px; smaller pictures keep their size through the stem
 def space_for(name: str, data: "Dataset", options: dict[str, object]) -> Space:
     """The member of a family that suits a data set: its classes, channels and size, unless options say otherwise."""
     defaults: dict[str, object] = {"num_classes": data.num_classes, "in_channels": data.channels}
-    if made := designed(name):
-        return get_space(made[0], **(made[1] | defaults | options))
+    if designed_file(name):
+        return get_space(name, **(defaults | options))
     known = space_parameters(name)
     size_option = "resolutions" if "resolutions" in known else "image_size"
     if size_option not in options:

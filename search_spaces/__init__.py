@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from search_spaces.additive import AdditiveCost, covering
 from search_spaces.builder import NetworkBuilder, make_divisible
@@ -21,6 +22,7 @@ from search_spaces.operators import Conv, GlobalPool, Linear, Operator, Pool, Sc
 from search_spaces.proxyless import proxyless
 from search_spaces.reference import REFERENCE_NETWORKS, reference_network
 from search_spaces.space import Space
+from search_spaces.space_file import read_space_file, space_file
 from search_spaces.spaceevo import spaceevo
 from search_spaces.user_code import is_user_function, load_function
 
@@ -44,13 +46,16 @@ def get_space(name: str, **options: object) -> Space:
     """The search space of that name; the keyword options are those of its function in `SPACES`.
 
     Args:
-        name: A key of `SPACES`, or "file.py:function" for a function of the user's own that returns a
-            `Space`; the file is run.
-        **options: Of the space's function.
+        name: A key of `SPACES`, a folder that `nas design-space` wrote, or "file.py:function" for a function of the
+            user's own that returns a `Space`; the file is run.
+        **options: Of the space's function; those of a designed space are in its folder, and may be replaced.
 
     Raises:
-        SpaceError: if the name or an option is unknown, or an option is out of range.
+        SpaceError: if the name or an option is unknown, an option is out of range, or a folder's file is damaged.
     """
+    if path := designed_file(name):
+        name, kept = read_space_file(path)
+        return get_space(name, **(kept | options))
     known = space_parameters(name)
     if unknown := sorted(set(options) - set(known)):
         raise SpaceError(f"{name} has no option {unknown[0]!r}; it has: {', '.join(known) or 'none'}.")
@@ -58,11 +63,13 @@ def get_space(name: str, **options: object) -> Space:
 
 
 def space_parameters(name: str) -> Mapping[str, inspect.Parameter]:
-    """The options that `get_space(name)` takes, with their defaults.
+    """The options that `get_space(name)` takes, with their defaults; of a designed space those of its built-in one.
 
     Raises:
         SpaceError: if the name is unknown.
     """
+    if path := designed_file(name):
+        name, _ = read_space_file(path)
     if is_user_function(name):
         return inspect.signature(load_function(name).function).parameters
     if name not in SPACES:
@@ -70,6 +77,11 @@ def space_parameters(name: str) -> Mapping[str, inspect.Parameter]:
             f"Search space {name!r} is unknown; choose one of: {', '.join(SPACES)}, or file.py:function of your own."
         )
     return inspect.signature(SPACES[name]).parameters
+
+
+def designed_file(name: str) -> Path | None:
+    """The file of a designed space, where a name is a folder that has one, or the file; None for other names."""
+    return None if name in SPACES else space_file(name)
 
 
 def _own_space(name: str, options: Mapping[str, object]) -> Space:
@@ -118,6 +130,7 @@ __all__ = [
     "Sum",
     "Zero",
     "covering",
+    "designed_file",
     "get_space",
     "make_divisible",
     "reference_network",

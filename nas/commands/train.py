@@ -116,12 +116,13 @@ def train(
     from nas.jax_setup import spare_autotuning
     from nas.lock import locked
     from nas.processes import joined, run_joined, without_option
-    from nas.spaces import made_space, parse_options
+    from nas.spaces import parse_options
     from nas.train_run import space_for, train_run
+    from search_spaces import get_space
     from supernets.data import load_dataset
 
     options = parse_options(space, option or ())
-    made_space(space, options)  # refuses an unknown name before any work
+    get_space(space, **options)  # refuses an unknown name before any work
     writable_folder(out)
     if method == "proxyless" and weight_decay is not None:
         raise UserError("--weight-decay does not go with --method proxyless, which has the paper's, 4e-5.")

@@ -19,9 +19,9 @@ from nas.design.scoring import RECORD, Goal, cost_by, lookup_of, scorer
 from nas.errors import RunError, UserError
 from nas.files import writable_folder, write_json
 from nas.runs import Run
-from nas.spaces import SPACE_FILE
 from predictors.space_quality import parts
 from search_spaces.hyperspace import Design, Hyperspace
+from search_spaces.space_file import SPACE_FILE
 from search_spaces.spaceevo import BLOCKS, STAGES
 
 if TYPE_CHECKING:

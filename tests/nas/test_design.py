@@ -20,6 +20,7 @@ from nas.errors import RunError, UserError
 from nas.pareto import hypervolume
 from nas.spaces import open_space
 from predictors.space_quality import parts, quality
+from search_spaces import SpaceError, get_space
 from search_spaces.hyperspace import Hyperspace, StageSpace
 from search_spaces.spaceevo import BLOCKS, STAGES
 from supernets.distill import judged_archs
@@ -199,13 +200,14 @@ def test_a_designed_space_opens(tmp_path):
     space = TINY.space((0, 3, 0, 3, 0, 3, *(w[0] for w in TINY.windows)))
     (tmp_path / "space.json").write_text(json.dumps({"name": space.name, "options": space.options}))
     for name in (tmp_path, tmp_path / "space.json"):
-        found = open_space(str(name))
-        assert found.options == space.options and found.size == space.size
+        for found in (open_space(str(name)), get_space(str(name))):
+            assert found.options == space.options and found.size == space.size
     assert open_space(str(tmp_path), ["num_classes=7"]).options["num_classes"] == 7
     for text in ("{", "[]", '{"name": "os.system", "options": {}}', '{"name": "spaceevo", "options": {"blocks": "9"}}'):
         (tmp_path / "space.json").write_text(text)
-        with pytest.raises(UserError, match="damaged"):
-            open_space(str(tmp_path))
+        for opened_by in (open_space, get_space):
+            with pytest.raises(SpaceError, match="damaged"):
+                opened_by(str(tmp_path))
 
 
 def test_page(tmp_path):
@@ -244,7 +246,7 @@ def test_what_was_designed_for_vnni_scores_what_is_recorded(root):
 def test_the_score_ranks_spaces_as_supernets_trained_on_them(root):
     """Hypervolumes of the fronts that 50 random spaces reached in a short training on a GPU.
 
-    How networks are drawn, and the limits, were chosen after 16 of them were trained; the others count alone, too.
+    How networks are drawn, and the limits, were chosen after 16 of them were trained; the others alone keep it, too.
     """
     kept = json.loads((root / "benchmarks" / "space-design-score.json").read_text())
     before = json.loads((root / "benchmarks" / "space-design-score-16.json").read_text())["spaces"]
@@ -255,7 +257,7 @@ def test_the_score_ranks_spaces_as_supernets_trained_on_them(root):
     unseen = np.array([tuple(row["design"]) not in seen for row in trained])
     assert len(trained) == 50 and unseen.sum() == 34
     assert spearmanr(scores, reached).statistic == pytest.approx(kept["spearman"]) and kept["spearman"] > 0.6
-    assert spearmanr(scores[unseen], reached[unseen]).statistic > 0.45
+    assert spearmanr(scores[unseen], reached[unseen]).statistic > 0.6
     for row in trained:
         assert row["hypervolume"] == pytest.approx(hypervolume(np.array(row["front"]), np.array([100.0, 1.0])))
 

@@ -8,12 +8,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from latency_tables import LatencyTable
 from nas.design.anchors import Anchor, AnchorTrainer, Measured, anchors_of, fit, recorded, train_anchors
 from nas.design.best import best_under, designed_networks, genotype
 from nas.design.distillers import _held_out_maps
 from nas.design.scoring import opened
 from nas.design.workers import spread
 from nas.errors import RunError
+from search_spaces import get_space
 from search_spaces.hyperspace import Hyperspace
 from search_spaces.spaceevo import STAGES
 from supernets.distill import DistillConfig
@@ -67,14 +69,33 @@ def test_a_pick_is_a_network_of_the_space(kind):
     assert {a.kind for a in anchors_of(lookup, archs, (1e-9,))} == set(HYPER.types)
 
 
-def test_the_networks_that_were_trained_alone_are_the_designs_best(root):
-    """What `bench_space_design.py picks` makes of the design for VNNI, and an earlier script made of it."""
-    designed = opened(root / "benchmarks" / "designed-vnni")
-    found = [arch for arch, _ in designed_networks(designed, designed.limits_ms)]
-    fronts = json.loads((root / "benchmarks" / "space-design-cifar10_jpeg-alone.json").read_text())["fronts"]
-    (front,) = [f for f in fronts if f["folder"] == "designed-0"]
-    assert front["space"]["options"] == designed.hyper.space(designed.best).options
-    assert [row["arch"] for row in front["networks"]] == found
+def test_anchors_of_the_design_for_vnni_are_those_of_its_blocks(root):
+    """Which networks they are, and what their errors add to the losses of a stage."""
+    folder = root / "benchmarks" / "designed-vnni"
+    designed, kept = opened(folder), json.loads((folder / "design.json").read_text())["anchors"]
+    archs = {place: found.archs for place, found in designed.judged.items()}
+    found = anchors_of(designed.lookup, archs, designed.limits_ms)
+    assert [(a.kind, a.arch) for a in found] == [(row["kind"], row["arch"]) for row in kept["networks"]]
+    anchors = [
+        a._replace(loss=a.loss - len(STAGES) * kept["added"][row["block"]])
+        for a, row in zip(found, kept["networks"], strict=True)
+    ]
+    said = fit(anchors, [Measured(row["error"], row["images"]) for row in kept["networks"]])
+    assert said.slope == pytest.approx(kept["slope"]) and said.slope_error == pytest.approx(kept["slope_error"])
+    assert list(said.added.values()) == pytest.approx(list(kept["added"].values()), abs=1e-6)  # losses are float32
+
+
+def test_the_networks_of_the_design_for_vnni_keep_its_limits(root):
+    """The best of each by the lookup, as networks of the space, by the table."""
+    folder = root / "benchmarks" / "designed-vnni"
+    designed = opened(folder)
+    table, space = LatencyTable.read(folder / "tables" / "local-cpu-1t-int8.parquet"), get_space(str(folder))
+    found = designed_networks(designed, designed.limits_ms)
+    predicted = [table.predict(space.network(space.parse(arch))).median for arch, _ in found]
+    assert predicted == pytest.approx([pick.latency_ms for _, pick in found])
+    assert len(found) == 4 and all(ms <= limit for ms, limit in zip(predicted, designed.limits_ms, strict=True))
+    losses = [pick.loss for _, pick in found]
+    assert losses == sorted(losses, reverse=True)
 
 
 def test_stages_are_judged_on_what_was_kept_out():
