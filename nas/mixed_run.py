@@ -1,7 +1,6 @@
 """Mixed precision of one exported file: the fastest set of operators on integers that an accuracy budget allows."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,21 +13,20 @@ from nas.errors import UserError
 from nas.files import write_json
 from nas.front import measure_networks
 from nas.onnx_eval import accuracy, logits
+from nas.precision.allowed import Budget, allowed
 from nas.precision.estimates import sensitivities
-from nas.precision.least_time import Cuts, Times
-from nas.precision.sensitivity import ORDERS, prefixes, valued
+from nas.precision.sensitivity import ORDERS
 from nas.precision.timing import operator_times
-from nas.precision.trial import Trial, within_budget
+from nas.precision.trial import Trial
 from nas.quantize_run import card_beside, exported_network, file_state, finite, pictures_for, write_card
 
 if TYPE_CHECKING:
     from latency_tables import Quantisation
-    from search_spaces import Network
 
-FORMAT = 2  # 2: sets of least time, times without the profiler's own
+FORMAT = 3  # 2: sets of least time, times without the profiler's own; 3: dependencies beside a set
 JUDGED = 10_000  # validation images at most: a tenth of a percent is ten of them
 _SHOWN = 64  # images that the profile's noise is computed on
-_SECONDS = 60.0  # to measure the four files
+_SECONDS = 60.0  # to measure the files
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,8 @@ def mix_file(
     """Puts operators of an exported file on integers within an accuracy budget; the report goes beside it.
 
     Two sets are made: as many operators as the budget allows, the least sensitive first, and the set of least
-    time, in which an operator that gains nothing between its neighbours stays in float. The faster of both files stays.
+    time, in which an operator that gains nothing between its neighbours stays in float; with dependencies two more.
+    The fastest file stays.
 
     Args:
         path: The fp32 file.
@@ -94,16 +93,16 @@ def mix_file(
             rows = operator_reports(path, whole, pictures.calibration[:_SHOWN], device, executor=executor)
         trial = Trial(network, write, pictures, Path(folder))
         found = sensitivities(path, whole, trial, wish.order, seed)
-        values, times = valued(found, wish.order, seed), operator_times(path, whole, rows, trial, device, seed)
-        exact, tracks = trial.accuracy(()), sequences(network, times, values)
-        within = {name: within_budget(trial, sets, exact, wish.budget) for name, sets in tracks.items()}
-        made = [write(Path(folder, f"{i}.onnx"), chosen) for i, (chosen, _) in enumerate(within.values())]
+        times = operator_times(path, whole, rows, trial, device, seed)
+        budget = Budget(network, times, trial, trial.accuracy(()), wish.budget)
+        found, sets = allowed(budget, found, wish.order, seed)
+        made = [write(Path(folder, f"{i}.onnx"), each.operators) for i, each in enumerate(sets.values())]
         with progress(f"measure on {device.name}") as update:
             effort = Effort(seconds=_SECONDS)
             measured = measure_networks([path, whole, *made], device, update, effort=effort, seed=seed)
-        candidates = dict(zip(tracks, measured[2:], strict=True))
+        candidates = dict(zip(sets, measured[2:], strict=True))
         best = min(candidates, key=lambda name: candidates[name].median_ms)
-        chosen, tried = within[best]
+        chosen, tried, values = sets[best]
         write(out, chosen)
         paths, latencies = [path, whole, out], [*measured[:2], candidates[best]]
         outputs = [logits(p, pictures.test) for p in paths]
@@ -133,7 +132,7 @@ def mix_file(
                 "precision": "int8" if row.name in chosen else "fp32",
                 "sensitivity": values[row.name],
                 "hessian": finite(found[row.name].hessian),
-                "between": found[row.name].between,
+                "beside": found[row.name].beside,
                 "fp32_ms": times.in_float[row.name],
                 "int8_ms": times.on_integers[row.name],
             }
@@ -144,14 +143,3 @@ def mix_file(
     if card is not None:
         write_card(card, document, latencies[2].runs, float(np.abs(outputs[2] - outputs[0]).max()), "mixed")
     return document
-
-
-def sequences(network: "Network", times: Times, values: Mapping[str, float]) -> dict[str, Sequence[Sequence[str]]]:
-    """Sets of operators to go through, from the least sensitive to the most, by what they aim at.
-
-    Args:
-        network: Its operators.
-        times: Of them.
-        values: Their sensitivities.
-    """
-    return {"most operators": prefixes(values), "least time": Cuts(network, times).path(values)}

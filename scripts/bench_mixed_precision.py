@@ -25,12 +25,12 @@ from nas.console import emit_json, print_table, progress
 from nas.files import write_bytes, write_json
 from nas.front import measure_networks
 from nas.jax_setup import keep_programs
-from nas.mixed_run import JUDGED, sequences
+from nas.mixed_run import JUDGED
 from nas.onnx_eval import accuracy
+from nas.precision.allowed import DEPENDENCIES, Budget, allowed
 from nas.precision.estimates import sensitivities
-from nas.precision.sensitivity import valued
 from nas.precision.timing import operator_times
-from nas.precision.trial import Trial, batched, within_budget
+from nas.precision.trial import Trial, batched
 from nas.quantize_run import Pictures, card_beside, exported_network, judged_split, pictures_for
 from search_spaces import Network, get_space
 
@@ -165,15 +165,16 @@ def searched(network: Network, place: Path, pictures: Pictures, how: "Quantisati
         profile = operator_reports(source, whole, pictures.calibration[:_SHOWN], device)
         times = operator_times(source, whole, profile, trial, device, 0)
         known = sensitivities(source, whole, trial, "augmented", 0)
-        exact = trial.accuracy(())
-        chosen = [("augmented", 0), ("hessian", 0), *(("random", seed) for seed in range(RANDOM_SEEDS))]
-        for order, seed in chosen:
-            values = valued(known, order, seed)
-            for way, sets in sequences(network, times, values).items():
-                on_integers, tried = within_budget(trial, sets, exact, BUDGET)
-                name = (f"{order} {seed} {way}" if order == "random" else f"{order} {way}").replace(" ", "-")
-                write(place / f"{name}.onnx", on_integers)
-                orders[name] = {"on_integers": list(on_integers), "tried": tried}
+        budget = Budget(network, times, trial, trial.accuracy(()), BUDGET)
+        known, ours = allowed(budget, known, "augmented", 0)
+        # the first round of the order with dependencies is the order by the Hessian alone
+        found = {f"hessian {aim}" if DEPENDENCIES not in aim else f"augmented {aim}": ours[aim] for aim in ours}
+        for seed in range(RANDOM_SEEDS):
+            found |= {f"random {seed} {aim}": each for aim, each in allowed(budget, known, "random", seed)[1].items()}
+        for name, each in found.items():
+            kept_as = name.removesuffix(DEPENDENCIES).replace(" ", "-")
+            write(place / f"{kept_as}.onnx", each.operators)
+            orders[kept_as] = {"on_integers": list(each.operators), "tried": each.tried}
     document = {
         "quantisation": asdict(how),
         "orders": orders,
@@ -227,9 +228,16 @@ def measured(
 
 
 def kept_ones(files: list[dict[str, Any]], order: str) -> list[float]:
-    """What an order saves: the faster of its two files, as `nas quantize --budget` keeps it; one for every seed."""
-    own = [f for f in files if f["file"].startswith(order)]
-    return [max(a["saved"], b["saved"]) for a, b in zip(own[::2], own[1::2], strict=True)]
+    """What an order saves: the fastest of its files, as `nas quantize --budget` keeps it; one for every seed.
+
+    Those by the Hessian alone are among those with dependencies.
+    """
+    starts: dict[str, list[tuple[str, ...]]] = {
+        "augmented": [("hessian", "augmented")],
+        "hessian": [("hessian",)],
+        "random": [(f"random-{seed}",) for seed in range(RANDOM_SEEDS)],
+    }
+    return [max(f["saved"] for f in files if f["file"].startswith(start)) for start in starts[order]]
 
 
 if __name__ == "__main__":

@@ -117,7 +117,7 @@ def _print_mixed(document: dict[str, Any]) -> None:
             row["name"],
             row["precision"],
             "-" if document["order"] == "random" else f"{row['hessian']:.2e}",
-            "-" if row["between"] is None else f"{row['between']:.2e}",
+            "-" if row["beside"] is None else f"{row['beside']:.2e}",
             f"{1e3 * row['fp32_ms']:.1f}",
             f"{1e3 * row['int8_ms']:.1f}",
         )

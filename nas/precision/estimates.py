@@ -1,20 +1,22 @@
 """Sensitivities of a file's operators: its Hessian and its quantised variants, evaluated."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from nas.console import progress
-from nas.precision.sensitivity import Sensitivity, interactions, rounded_blocks
-from nas.precision.trial import Trial, batched
+from nas.precision.sensitivity import Sensitivity, costs_beside, rounded_blocks
+from nas.precision.trial import Trial
 
 _HESSIAN_IMAGES = 32
 _PROBES, _ENOUGH = (4, 16), 0.1  # for an order, and operators differ by factors
-_DIVERGENCE_IMAGES = 128
+_DIVERGENCE_IMAGES = 256
 
 
 def sensitivities(path: Path, whole: Path, trial: Trial, order: str, seed: int) -> dict[str, Sensitivity]:
-    """Of every operator, as far as an order needs them.
+    """Of every operator by itself, as far as an order needs them.
 
     Args:
         path: The fp32 file.
@@ -23,21 +25,23 @@ def sensitivities(path: Path, whole: Path, trial: Trial, order: str, seed: int) 
         order: One of `ORDERS`.
         seed: Of probes.
     """
-    names = [op.name for op in trial.network]
     if order == "random":
-        return {name: Sensitivity(float("nan")) for name in names}
-    hessian = _hessian(path, whole, trial, seed)
-    if order == "hessian":
-        return {name: Sensitivity(value) for name, value in hessian.items()}
+        return {op.name: Sensitivity(float("nan")) for op in trial.network}
+    return {name: Sensitivity(value) for name, value in _hessian(path, whole, trial, seed).items()}
+
+
+def beside_others(known: Mapping[str, Sensitivity], trial: Trial, chosen: Sequence[str]) -> dict[str, Sensitivity]:
+    """Sensitivities with what every operator costs beside a set of them, on training images."""
     images = trial.pictures.calibration[:_DIVERGENCE_IMAGES]
-    exact = batched(path, images)
+    exact = trial.outputs((), images)
     with progress("dependencies") as update:
-        between = interactions(
-            names,
-            lambda chosen: divergence(exact, trial.outputs(chosen, images) if chosen else exact),
-            lambda done: update(done, len(names), ""),
+        found = costs_beside(
+            [*known],
+            chosen,
+            lambda operators: divergence(exact, trial.outputs(operators, images)) if operators else 0.0,
+            lambda done: update(done, len(known), ""),
         )
-    return {name: Sensitivity(hessian[name], between[name]) for name in names}
+    return {name: replace(known[name], beside=found[name]) for name in known}
 
 
 def _hessian(path: Path, whole: Path, trial: Trial, seed: int) -> dict[str, float]:

@@ -4,9 +4,13 @@ The Hessian's estimate (HAWQ-V2's, of n weights, and likewise of the values that
 
     O_l = 1/2 [ tr(H_W) / n * |Q(W) - W|^2 + sum over those values a of tr(H_a) * s_a^2 / 12 ]
 
-takes operators one by one. What one costs depends on what else is rounded; to second order the loss of a set is
-L(S) = sum_l O_l + sum_{l<j} I_lj. Then L(all) - L(all but l) - L({l}) = sum_j I_lj: all dependencies of an
-operator for two evaluations of quantised files, where pairs would take one for each.
+takes operators one by one. What one costs depends on what else is rounded: to second order the loss of a set is
+L(S) = sum_l O_l + sum_{l<j} I_lj, and beside a set S operator l costs
+
+    L(S with l) - L(S without l) = O_l + sum over j in S of I_lj
+
+which is one evaluation of a quantised file an operator, where pairs would take one each. S is a set near the one
+sought: dependencies on operators that stay in float do not count.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -29,16 +33,16 @@ class Sensitivity:
 
     Attributes:
         hessian: O_l, in units of the divergence from the fp32 network's answers; not a number where not estimated.
-        between: Sum of I_lj over the other operators, in the same units; None where it was not measured.
+        beside: What it costs beside a set of others, measured, in the same units; None where it was not.
     """
 
     hessian: float
-    between: float | None = None
+    beside: float | None = None
 
     @property
     def augmented(self) -> float:
-        """Both; errors that happen to cancel on the images at hand count as none."""
-        return self.hessian + max(0.0, self.between or 0.0)
+        """The larger; errors that happen to cancel on the images at hand count as the Hessian says."""
+        return max(self.hessian, self.beside or 0.0)
 
 
 def rounded_blocks(
@@ -66,22 +70,24 @@ def rounded_blocks(
     return found
 
 
-def interactions(
+def costs_beside(
     operators: Sequence[str],
+    chosen: Sequence[str],
     loss: Callable[[Sequence[str]], float],
     on_done: Callable[[int], None] = lambda done: None,
 ) -> dict[str, float]:
-    """The sum of I_lj over j for every operator l.
+    """What every operator costs beside a set of them, its own among them or not.
 
     Args:
         operators: All of them.
+        chosen: The set.
         loss: Of the network with some of them quantised.
         on_done: Called with the number of operators done.
     """
-    whole, none, found = loss(operators), loss([]), {}
+    members, base, found = set(chosen), loss(chosen), {}
     for done, name in enumerate(operators, 1):
-        rest = [other for other in operators if other != name]
-        found[name] = (whole - loss(rest)) - (loss([name]) - none)
+        other = loss([each for each in operators if (each in members) != (each == name)])
+        found[name] = base - other if name in members else other - base
         on_done(done)
     return found
 

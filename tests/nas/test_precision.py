@@ -9,7 +9,7 @@ from nas.errors import UserError
 from nas.mixed_run import Wish
 from nas.precision.bisection import longest_prefix
 from nas.precision.estimates import divergence
-from nas.precision.sensitivity import Sensitivity, interactions, prefixes, valued
+from nas.precision.sensitivity import Sensitivity, costs_beside, prefixes, valued
 
 
 def test_bisection_is_exhaustive_search_where_longer_is_worse():
@@ -31,21 +31,26 @@ def test_bisection_looks_past_a_single_failure(rng):
         assert k in passing and not {k + 1, k + 2} & passing
 
 
-def test_dependencies_of_a_quadratic_loss_are_its_pairs(rng):
-    """For L(S) = sum of O_l and I_lj, the two leave-one-out losses give the sum of I_lj exactly."""
+def test_costs_beside_a_set_are_its_pairs(rng):
+    """For L(S) = sum of O_l and I_lj, one operator more or less gives O_l and the sum of I_lj over the set exactly."""
     names = list("abcdef")
     alone, pairs = rng.random(6), np.triu(rng.normal(size=(6, 6)), 1)
+    asked = []
 
     def loss(chosen):
+        asked.append(chosen)
         rows = [names.index(name) for name in chosen]
         return 0.3 + alone[rows].sum() + sum(pairs[min(p), max(p)] for p in combinations(rows, 2))
 
-    found = interactions(names, loss)
-    assert [found[name] for name in names] == pytest.approx((pairs + pairs.T).sum(axis=1))
+    for chosen in ((), ("b", "e"), tuple(names)):
+        asked.clear()
+        found, among = costs_beside(names, chosen, loss), [names.index(name) for name in chosen]
+        assert [found[name] for name in names] == pytest.approx(alone + (pairs + pairs.T)[:, among].sum(axis=1))
+        assert len(asked) == 1 + len(names)
 
 
 def test_orders():
-    known = {"a": Sensitivity(1.0, 5.0), "b": Sensitivity(2.0, -9.0), "c": Sensitivity(3.0, 0.5)}
+    known = {"a": Sensitivity(1.0, 6.0), "b": Sensitivity(2.0, -7.0), "c": Sensitivity(3.0, 3.5)}
 
     def ordered(order, seed=0):
         return list(prefixes(valued(known, order, seed))[-1])
