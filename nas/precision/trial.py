@@ -63,7 +63,7 @@ def within_budget(
         budget: Percent of it.
     """
     tried: dict[int, float] = {}
-    tries = int(np.ceil(np.log2(max(2, len(sets))))) + 2  # about
+    tries = int(np.ceil(np.log2(max(2, len(sets))))) + max(2, len(sets) // 6)  # about
     with progress("bisection") as update:
 
         def passes(k: int) -> bool:

@@ -19,6 +19,8 @@ def test_bisection_is_exhaustive_search_where_longer_is_worse():
             found = longest_prefix(lambda k, last=last, tests=tests: tests.append(k) or k <= last, n)
             assert found == last
             assert len(tests) == len(set(tests)) <= 2 * np.log2(max(n, 2)) + 4 and 0 not in tests
+    tests = []
+    assert longest_prefix(lambda k: tests.append(k) or k <= 321, 600) == 321 and len(tests) <= 10 + 1 + 100
 
 
 def test_bisection_looks_past_a_single_failure(rng):
@@ -26,9 +28,9 @@ def test_bisection_looks_past_a_single_failure(rng):
     good = {0, 1, 2, 3, 5, 6, 7}
     assert longest_prefix(good.__contains__, 9) == 7
     for _ in range(200):
-        passing = {0, *np.flatnonzero(rng.random(20) < 0.6).tolist()}
-        k = longest_prefix(passing.__contains__, 19)
-        assert k in passing and not {k + 1, k + 2} & passing
+        passing = {0, *np.flatnonzero(rng.random(31) < 0.6).tolist()}
+        k = longest_prefix(passing.__contains__, 30)
+        assert k in passing and not {*range(k + 1, k + 6)} & passing
 
 
 def test_costs_beside_a_set_are_its_pairs(rng):
