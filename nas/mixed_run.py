@@ -62,8 +62,8 @@ def mix_file(
     """Puts operators of an exported file on integers within an accuracy budget; the report goes beside it.
 
     Two sets are made: as many operators as the budget allows, the least sensitive first, and the set of least
-    time, in which an operator that gains nothing between its neighbours stays in float; with dependencies two more.
-    The fastest file stays.
+    time, in which an operator that gains nothing between its neighbours stays in float; with dependencies up to two
+    more. The fastest file stays.
 
     Args:
         path: The fp32 file.

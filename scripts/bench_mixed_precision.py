@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 RESULTS = Path(__file__).resolve().parents[1] / "benchmarks"
 BUDGET = 99.9
 RANDOM_SEEDS = 3
+ORDERS_FORMAT = 2  # of orders.json; 2: dependencies beside the Hessian's set, bisection that looks further
 DEVICE = "local-cpu-1t"
 _CALIBRATION, _SHOWN = 256, 64
 
@@ -156,7 +157,8 @@ def searched(network: Network, place: Path, pictures: Pictures, how: "Quantisati
 
     kept, device = place / "orders.json", get_device(DEVICE)
     document: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
-    if document.get("quantisation") == asdict(how):
+    made_as = {"format": ORDERS_FORMAT, "budget": BUDGET, "quantisation": asdict(how)}
+    if {key: document.get(key) for key in made_as} == made_as:
         return document
     source, orders = place / "fp32.onnx", {}
     with tempfile.TemporaryDirectory() as folder, calibrated(source, pictures.calibration, how) as write:
@@ -175,8 +177,7 @@ def searched(network: Network, place: Path, pictures: Pictures, how: "Quantisati
             kept_as = name.removesuffix(DEPENDENCIES).replace(" ", "-")
             write(place / f"{kept_as}.onnx", each.operators)
             orders[kept_as] = {"on_integers": list(each.operators), "tried": each.tried}
-    document = {
-        "quantisation": asdict(how),
+    document = made_as | {
         "orders": orders,
         "faster": sum(row.int8_ms < row.fp32_ms for row in profile),
         "conversions": asdict(times.conversions),
@@ -235,7 +236,7 @@ def kept_ones(files: list[dict[str, Any]], order: str) -> list[float]:
     starts: dict[str, list[tuple[str, ...]]] = {
         "augmented": [("hessian", "augmented")],
         "hessian": [("hessian",)],
-        "random": [(f"random-{seed}",) for seed in range(RANDOM_SEEDS)],
+        "random": [(f"random-{seed}-",) for seed in range(RANDOM_SEEDS)],
     }
     return [max(f["saved"] for f in files if f["file"].startswith(start)) for start in starts[order]]
 

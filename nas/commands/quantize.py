@@ -52,8 +52,8 @@ def quantize(
     Beside the file: its card, and NAME.report.json with the table.
 
     With --budget only so many operators are quantised as keep that share of the accuracy on the validation
-    images: the least sensitive first, or those that save the most time with the conversions counted, whichever
-    file is faster.
+    images: the least sensitive first, or those that save the most time with the conversions counted; by the Hessian
+    alone and, unless --order says otherwise, by what each costs beside those so found. The fastest file stays.
 
     Example: nas quantize runs/c10/export/knee.onnx --method percentile
 

@@ -6,7 +6,7 @@ _FURTHER = 6  # a part of n: so many longer prefixes must fail too, as accuracy 
 
 
 def longest_prefix(passes: Callable[[int], bool], n: int) -> int:
-    """The largest k out of 0..n that passes, by O(log n) tests and n / 6 more; 0 is taken to pass.
+    """The largest k out of 0..n that passes, by O(log n) tests and n / 6 more behind every late pass; 0 passes.
 
     Where a longer prefix may pass though a shorter one fails, the result still passes, and none of the next n / 6
     (at least two) does, but a longer one might.
