@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from search_spaces.additive import AdditiveCost, covering
 from search_spaces.builder import NetworkBuilder, make_divisible
@@ -22,7 +21,7 @@ from search_spaces.operators import Conv, GlobalPool, Linear, Operator, Pool, Sc
 from search_spaces.proxyless import proxyless
 from search_spaces.reference import REFERENCE_NETWORKS, reference_network
 from search_spaces.space import Space
-from search_spaces.space_file import read_space_file, space_file
+from search_spaces.space_file import designed_file, read_space_file
 from search_spaces.spaceevo import spaceevo
 from search_spaces.user_code import is_user_function, load_function
 
@@ -77,11 +76,6 @@ def space_parameters(name: str) -> Mapping[str, inspect.Parameter]:
             f"Search space {name!r} is unknown; choose one of: {', '.join(SPACES)}, or file.py:function of your own."
         )
     return inspect.signature(SPACES[name]).parameters
-
-
-def designed_file(name: str) -> Path | None:
-    """The file of a designed space, where a name is a folder that has one, or the file; None for other names."""
-    return None if name in SPACES else space_file(name)
 
 
 def _own_space(name: str, options: Mapping[str, object]) -> Space:

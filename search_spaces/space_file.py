@@ -8,10 +8,12 @@ from search_spaces.errors import SpaceError
 SPACE_FILE = "space.json"
 
 
-def space_file(name: str) -> Path | None:
-    """The space's file where a name is a folder with one, or the file itself; None for other names."""
+def designed_file(name: str) -> Path | None:
+    """The file of a designed space, where a name is a folder that has one, or the file; None for other names."""
+    from search_spaces import SPACES
+
     path = Path(name) / SPACE_FILE if Path(name).is_dir() else Path(name)
-    return path if path.name == SPACE_FILE and path.is_file() else None
+    return path if name not in SPACES and path.name == SPACE_FILE and path.is_file() else None
 
 
 def read_space_file(path: Path) -> tuple[str, dict[str, object]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,9 +48,13 @@ class Budget:
     exact: float
     percent: float
 
+    @cached_property
+    def _cuts(self) -> Cuts:
+        return Cuts(self.network, self.times)
+
     def sets(self, values: Mapping[str, float]) -> dict[str, Allowed]:
         """As many operators as are allowed, the least sensitive first, and the set of least time that is."""
-        tracks = {"most operators": prefixes(values), "least time": Cuts(self.network, self.times).path(values)}
+        tracks = {"most operators": prefixes(values), "least time": self._cuts.path(values)}
         return {
             aim: Allowed(*within_budget(self.trial, sets, self.exact, self.percent), values)
             for aim, sets in tracks.items()
@@ -57,7 +62,7 @@ class Budget:
 
     def time(self, operators: Sequence[str]) -> float:
         """What the network takes with a set on integers, by its operators' times, ms."""
-        return Cuts(self.network, self.times).time(np.isin([op.name for op in self.network], list(operators)))
+        return self._cuts.time(np.isin([op.name for op in self.network], list(operators)))
 
 
 def allowed(
