@@ -30,12 +30,14 @@ class Hyperspace:
     resolutions: tuple[int, ...] = RESOLUTIONS
     stem_stride: int = 2
     in_channels: int = 3
+    activation: str = "hswish"
+    features: int = 1920
     types: tuple[int, ...] = tuple(range(len(BLOCKS)))
 
     @cached_property
     def options(self) -> dict[str, object]:
         """Those of `spaceevo` that all its spaces have."""
-        names = ("width", "num_classes", "stem_stride", "in_channels")
+        names = ("width", "num_classes", "stem_stride", "in_channels", "activation", "features")
         return {name: getattr(self, name) for name in names} | {"resolutions": list(self.resolutions)}
 
     @cached_property
@@ -74,7 +76,7 @@ class Hyperspace:
         """Its spaces of these block types as one, with every width; a superset of each, not one of them."""
         kinds = [BLOCKS[k] for k in design[: len(STAGES)]]
         options = self.space(design).options
-        return SpaceEvoSpace(kinds, self.widths[1:], self.widths[0], head(self.width), options)
+        return SpaceEvoSpace(kinds, self.widths[1:], self.widths[0], head(self.width, self.features), options)
 
     def window_widths(self, design: Design, stage: int) -> tuple[int, ...]:
         """Channel counts of a stage, from 1, in one of its spaces."""

@@ -17,6 +17,7 @@ RESOLUTIONS = (160, 176, 192, 208, 224)
 STEP = 16  # between widths: what an AVX-512 or VNNI kernel processes at once
 OUTER = (16, 32)  # widths of the stem and of stage 0
 _FINAL, _FEATURES = 1280, 1920
+_ACTIVATIONS: tuple[Activation, ...] = ("hswish", "relu")  # of the stem and the head; the first as published
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +175,8 @@ class SpaceEvoSpace(Space):
         values, options = self.decode(arch), self.options
         b = NetworkBuilder(self.name, in_channels=int(str(options["in_channels"])), size=values["resolution"])
         stride = int(str(options["stem_stride"]))
-        x = b.conv("stem", b.image, values["stem.width"], kernel=3, stride=stride, activation="hswish")
+        activation = next(a for a in _ACTIVATIONS if a == options["activation"])
+        x = b.conv("stem", b.image, values["stem.width"], kernel=3, stride=stride, activation=activation)
         for i in range(1, values["stage0.depth"] + 1):
             x = BLOCKS[3].build(b, f"stage0.block{i}", x, values["stage0.width"], 3, 50, 1)
         for s, (stage, kind) in enumerate(zip(STAGES, self._blocks, strict=True), 1):
@@ -183,9 +185,10 @@ class SpaceEvoSpace(Space):
                 kernel, percent = values[f"{name}.kernel"], values.get(f"{name}.expand", 100)
                 x = kind.build(b, name, x, values[f"stage{s}.width"], kernel, percent, stage.stride if i == 1 else 1)
         final, features = self._head
-        x = b.conv("final_expand", x, final, activation="hswish")
+        x = b.conv("final_expand", x, final, activation=activation)
         x = b.global_pool("pool", x)
-        x = b.conv("feature_mix", x, features, activation="hswish", norm=False)
+        if features:
+            x = b.conv("feature_mix", x, features, activation=activation, norm=False)
         b.linear("classifier", x, int(str(options["num_classes"])))
         return b.build()
 
@@ -199,11 +202,15 @@ def spaceevo(
     resolutions: int | Iterable[int] = RESOLUTIONS,
     stem_stride: int = 2,
     in_channels: int = 3,
+    activation: str = _ACTIVATIONS[0],
+    features: int = _FEATURES,
 ) -> SpaceEvoSpace:
     """Six stages, each of one block type and one window of widths; the default is the published one for VNNI.
 
     Two things differ from the release: all blocks of a stage have one width (there each has its
-    own), and the fused blocks have HardSwish for Swish.
+    own), and the fused blocks have HardSwish for Swish. `activation` and `features` are ours: in INT8, ONNX Runtime
+    computes HardSwish in float between two conversions, and with few classes the last but one layer, whose weights
+    are read for a single position, is a large part of a small network's time.
 
     Args:
         blocks: A digit a stage: 0 MobileNetV1 dual, 1 MobileNetV2, 2 MobileNetV3, 3 residual bottleneck, 4 that with
@@ -214,6 +221,8 @@ def spaceevo(
         resolutions: Image sizes in pixels to choose from; one number for a single size.
         stem_stride: 2 as published, or 1.
         in_channels: 3 for colour, 1 for grey pictures.
+        activation: Of the stem and the head, "hswish" as published or "relu".
+        features: Channels of the layer between pooling and the classifier, times `width`; 0 for no such layer.
     """
     blocks, windows = str(blocks).zfill(len(STAGES)), str(windows).zfill(len(STAGES))  # -o windows=023231 is a number
     for name, digits, limits in (
@@ -231,6 +240,10 @@ def spaceevo(
         raise SpaceError(f"num_classes (={num_classes}) and in_channels (={in_channels}) must be at least 1.")
     if stem_stride not in (1, 2) or not 0.1 <= width <= 4:
         raise SpaceError(f"stem_stride (={stem_stride}) must be 1 or 2 and width (={width}) between 0.1 and 4.")
+    if activation not in _ACTIVATIONS:
+        raise SpaceError(f"activation (={activation!r}) must be one of: {', '.join(_ACTIVATIONS)}.")
+    if features < 0:
+        raise SpaceError(f"features (={features}) must be at least 0, which leaves the layer out.")
 
     options: dict[str, object] = {
         "blocks": blocks,
@@ -240,15 +253,17 @@ def spaceevo(
         "resolutions": list(sizes),
         "stem_stride": stem_stride,
         "in_channels": in_channels,
+        "activation": activation,
+        "features": features,
     }
     chosen = [BLOCKS[int(digit)] for digit in blocks]
     widths = [scaled(stage.widths(int(digit)), width) for stage, digit in zip(STAGES, windows, strict=True)]
-    return SpaceEvoSpace(chosen, widths, scaled(OUTER, width), head(width), options)
+    return SpaceEvoSpace(chosen, widths, scaled(OUTER, width), head(width, features), options)
 
 
-def head(width: float) -> tuple[int, int]:
-    """Channels of the two convolutions before the classifier."""
-    return scaled((_FINAL,), width)[0], scaled((_FEATURES,), width)[0]
+def head(width: float, features: int) -> tuple[int, int]:
+    """Channels of the two convolutions before the classifier, 0 for no second one."""
+    return scaled((_FINAL,), width)[0], scaled((features,), width)[0] if features else 0
 
 
 def scaled(channels: Sequence[int], width: float) -> tuple[int, ...]:

@@ -72,6 +72,9 @@ def design_space(
 
     Example: nas design-space --data cifar10/ --limits 0.5,1,2 -o width=0.5 --out small
 
+    For INT8 and few classes, -o activation=relu -o features=0 leaves out HardSwish of stem and head and the layer
+    before the classifier.
+
     Then: nas train designed --data cifar10/ --out runs/designed
     """
     from nas.design.evolution import EvolutionConfig

@@ -129,6 +129,8 @@ def _begin(path: Path, asked: dict[str, Any]) -> None:
         write_json(path, asked)
         return
     found = json.loads(path.read_text(encoding="utf-8"))
+    # a folder from before there was some option of the hyperspace was begun with its default
+    found["hyperspace"] = Hyperspace().options | found.get("hyperspace", {})
     for key, value in asked.items():
         if found.get(key) != value:
             raise RunError(

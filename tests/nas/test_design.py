@@ -14,6 +14,7 @@ from nas.design.evolution import EvolutionConfig, choices, evolve
 from nas.design.lookup import Lookup, StageLookup, outer_latency, stage_latency
 from nas.design.page import curve, write_page
 from nas.design.profiling import covering, hyper_study
+from nas.design.run import _begin
 from nas.design.score_log import ScoreLog
 from nas.design.scoring import opened
 from nas.errors import RunError, UserError
@@ -115,6 +116,17 @@ def test_the_tables_networks_reach_what_evolution_may_end_at():
     uniform = [space.network(space.sample(rng, 1)[0]).macs for space in spaces]
     low, high = np.quantile([network.macs for network in timed], (0.1, 0.9))
     assert low < 0.5 * np.quantile(uniform, 0.1) and high > 1.5 * np.quantile(uniform, 0.9)
+
+
+def test_a_folder_from_before_the_macro_had_options_is_continued(tmp_path):
+    """It was begun with what are now defaults; others are refused."""
+    path = tmp_path / "options.json"
+    new = {"hyperspace": Hyperspace().options}
+    old = {key: value for key, value in new["hyperspace"].items() if key not in ("activation", "features")}
+    path.write_text(json.dumps({"hyperspace": old}))
+    _begin(path, new)
+    with pytest.raises(RunError, match="begun with hyperspace"):
+        _begin(path, {"hyperspace": Hyperspace(features=0).options})
 
 
 def test_the_score_of_every_space_is_found_by_evolution():

@@ -56,6 +56,21 @@ def test_costs_of_a_bottleneck_by_hand():
     assert macs == 16 * 16 * 16**2 + 9 * 16 * 16 * 8**2 + 16 * 32 * 8**2 + 16 * 32 * 8**2
 
 
+def test_stem_and_head_can_be_without_what_int8_makes_slow():
+    """ReLU for HardSwish, and no layer between pooling and the classifier; the stages stay as they are."""
+    published, lean = (get_space("spaceevo", width=0.5, **kept) for kept in ({}, {"activation": "relu", "features": 0}))
+    assert lean.to_text(lean.largest) == published.to_text(published.largest)
+    networks = [space.network(space.largest) for space in (published, lean)]
+    rest, less = ({op.name: op.key for op in n if not op.name.startswith("stage")} for n in networks)
+    assert set(rest) - set(less) == {"feature_mix"}
+    assert all("hswish" in rest[name] and "relu" in less[name] for name in ("stem", "final_expand"))
+    inner = [[op.key for op in n if op.name.startswith("stage")] for n in networks]
+    assert inner[0] == inner[1]
+    assert networks[1].shapes[-1] == (1000, 1, 1)
+    # 640 -> 960 -> 1000 against 640 -> 1000
+    assert networks[0].params - networks[1].params == 640 * 960 + (960 - 640) * 1000
+
+
 @pytest.mark.parametrize(
     ("options", "word"),
     [
@@ -65,6 +80,8 @@ def test_costs_of_a_bottleneck_by_hand():
         ({"windows": "x23231"}, "windows"),
         ({"width": 9.0}, "width"),
         ({"resolutions": 4}, "resolutions"),
+        ({"activation": "swish"}, "hswish, relu"),
+        ({"features": -1}, "features"),
     ],
 )
 def test_mistakes_are_told(options, word):

@@ -16,9 +16,12 @@ from supernets.shared import init_shared
 SIZE = 16
 
 
-def space_of(blocks, windows="000000", width=0.25):
+LEAN = {"activation": "relu", "features": 0}  # stem and head
+
+
+def space_of(blocks, windows="000000", width=0.25, **macro):
     options = {"width": width, "num_classes": 4, "resolutions": [SIZE], "stem_stride": 1}
-    return get_space("spaceevo", blocks=blocks, windows=windows, **options)
+    return get_space("spaceevo", blocks=blocks, windows=windows, **options, **macro)
 
 
 def weights_of(space):
@@ -66,10 +69,10 @@ def test_a_masked_program_computes_the_block_itself(kind):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("blocks", ["012345", "543210"])
-def test_a_masked_program_computes_the_network_itself(blocks):
+@pytest.mark.parametrize(("blocks", "macro"), [("012345", {}), ("543210", LEAN)])
+def test_a_masked_program_computes_the_network_itself(blocks, macro):
     """Loss, logits, every gradient and every moment of a random network, whatever its widths."""
-    space, rng = space_of(blocks), np.random.default_rng(3)
+    space, rng = space_of(blocks, **macro), np.random.default_rng(3)
     params, images, network = weights_of(space), pictures(rng), shallow(space, rng)
     target = jax.nn.one_hot(jnp.arange(8) % 4, 4)
     dropout = jnp.ones((8, network.operators[-1].in_channels))
