@@ -12,7 +12,19 @@ from search_spaces.gene import Gene
 from search_spaces.network import Network
 from search_spaces.operators import Operator
 from search_spaces.space import Space
-from search_spaces.spaceevo import BLOCKS, OUTER, RESOLUTIONS, STAGES, BlockType, SpaceEvoSpace, head, scaled, spaceevo
+from search_spaces.spaceevo import (
+    ACTIVATIONS,
+    BLOCKS,
+    FEATURES,
+    OUTER,
+    RESOLUTIONS,
+    STAGES,
+    BlockType,
+    SpaceEvoSpace,
+    head,
+    scaled,
+    spaceevo,
+)
 
 Design = tuple[int, ...]  # a space: the block type of every stage, then the window of every stage
 
@@ -30,8 +42,8 @@ class Hyperspace:
     resolutions: tuple[int, ...] = RESOLUTIONS
     stem_stride: int = 2
     in_channels: int = 3
-    activation: str = "hswish"
-    features: int = 1920
+    activation: str = ACTIVATIONS[0]
+    features: int = FEATURES
     types: tuple[int, ...] = tuple(range(len(BLOCKS)))
 
     @cached_property

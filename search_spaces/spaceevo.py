@@ -16,8 +16,8 @@ from search_spaces.space import Space
 RESOLUTIONS = (160, 176, 192, 208, 224)
 STEP = 16  # between widths: what an AVX-512 or VNNI kernel processes at once
 OUTER = (16, 32)  # widths of the stem and of stage 0
-_FINAL, _FEATURES = 1280, 1920
-_ACTIVATIONS: tuple[Activation, ...] = ("hswish", "relu")  # of the stem and the head; the first as published
+_FINAL, FEATURES = 1280, 1920
+ACTIVATIONS: tuple[Activation, ...] = ("hswish", "relu")  # of the stem and the head; the first as published
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +175,7 @@ class SpaceEvoSpace(Space):
         values, options = self.decode(arch), self.options
         b = NetworkBuilder(self.name, in_channels=int(str(options["in_channels"])), size=values["resolution"])
         stride = int(str(options["stem_stride"]))
-        activation = next(a for a in _ACTIVATIONS if a == options["activation"])
+        activation = next(a for a in ACTIVATIONS if a == options["activation"])
         x = b.conv("stem", b.image, values["stem.width"], kernel=3, stride=stride, activation=activation)
         for i in range(1, values["stage0.depth"] + 1):
             x = BLOCKS[3].build(b, f"stage0.block{i}", x, values["stage0.width"], 3, 50, 1)
@@ -202,8 +202,8 @@ def spaceevo(
     resolutions: int | Iterable[int] = RESOLUTIONS,
     stem_stride: int = 2,
     in_channels: int = 3,
-    activation: str = _ACTIVATIONS[0],
-    features: int = _FEATURES,
+    activation: str = ACTIVATIONS[0],
+    features: int = FEATURES,
 ) -> SpaceEvoSpace:
     """Six stages, each of one block type and one window of widths; the default is the published one for VNNI.
 
@@ -240,8 +240,8 @@ def spaceevo(
         raise SpaceError(f"num_classes (={num_classes}) and in_channels (={in_channels}) must be at least 1.")
     if stem_stride not in (1, 2) or not 0.1 <= width <= 4:
         raise SpaceError(f"stem_stride (={stem_stride}) must be 1 or 2 and width (={width}) between 0.1 and 4.")
-    if activation not in _ACTIVATIONS:
-        raise SpaceError(f"activation (={activation!r}) must be one of: {', '.join(_ACTIVATIONS)}.")
+    if activation not in ACTIVATIONS:
+        raise SpaceError(f"activation (={activation!r}) must be one of: {', '.join(ACTIVATIONS)}.")
     if features < 0:
         raise SpaceError(f"features (={features}) must be at least 0, which leaves the layer out.")
 
