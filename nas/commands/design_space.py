@@ -1,13 +1,14 @@
 """`nas design-space`: a search space made for a device."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nas.commands.options import DEFAULT_DEVICE, DeviceName, Json, Seed, SpaceOptions
-from nas.console import emit_json, print_table
+from nas.commands.options import DEFAULT_DEVICE, DeviceName, Json, Seed, SpaceOptions, refuse_others
+from nas.console import emit_json
 
 if TYPE_CHECKING:
     from latency_tables import Device, LatencyTable
@@ -15,7 +16,14 @@ if TYPE_CHECKING:
     from search_spaces.hyperspace import Hyperspace
 
 
+_OF_EARLIER = {
+    "out", "device", "precision", "limits", "source", "spaces", "population", "tournament", "draws", "networks",
+    "anchors", "table", "compare_fp32", "option", "seed", "json",
+}  # fmt: skip
+
+
 def design_space(
+    context: typer.Context,
     out: Annotated[Path, typer.Option("--out", help="Folder to make, or to continue.")],
     device: DeviceName = DEFAULT_DEVICE,
     precision: Annotated[str, typer.Option("--precision", help="int8, int8-qoperator or fp32.")] = "int8",
@@ -25,6 +33,10 @@ def design_space(
     ] = None,
     teacher: Annotated[
         Path | None, typer.Option("--teacher", help="A run whose largest network teaches.", metavar="RUN")
+    ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", help="A finished design; its stages and anchors are taken, nothing is trained."),
     ] = None,
     types: Annotated[
         str | None, typer.Option("--types", help="Block types allowed, e.g. mbv2,resnet,fused_mbconv; all by default.")
@@ -43,11 +55,14 @@ def design_space(
         int, typer.Option("--judged", help="Images they are judged on, of those the teacher's run kept out.", min=2)
     ] = 1024,
     anchors: Annotated[
-        int,
+        int | None,
         typer.Option(
-            "--anchors", help="Epochs of networks trained to set block types against each other; 0: none.", min=0
+            "--anchors",
+            help="Epochs of networks trained to set block types against each other; 0: none. "
+            "By default none, or those of --from.",
+            min=0,
         ),
-    ] = 0,
+    ] = None,
     spaces: Annotated[int, typer.Option("--spaces", help="Scored by the evolution.", min=1)] = 5000,
     population: Annotated[int, typer.Option("--population", min=1)] = 500,
     tournament: Annotated[int, typer.Option("--tournament", min=1)] = 125,
@@ -75,19 +90,28 @@ def design_space(
     For INT8 and few classes, -o activation=relu -o features=0 leaves out HardSwish of stem and head and the layer
     before the classifier.
 
+    Example: nas design-space --from designed --device local-cpu-4t --limits 1,2,4 --out other
+
     Then: nas train designed --data cifar10/ --out runs/designed
     """
     from nas.design.evolution import EvolutionConfig
     from nas.design.page import write_page
+    from nas.design.reuse import earlier_design
     from nas.design.run import design_space, in_precision
     from nas.design.scoring import Goal
+    from nas.design.summary import print_design
     from nas.errors import UserError
     from nas.jax_setup import spare_autotuning
     from nas.lock import locked
+    from nas.spaces import parse_options
     from supernets.distill import DistillConfig
 
-    if (data is None) == (teacher is None):
-        raise UserError("Give either --data, to train a teacher, or --teacher RUN.")
+    if [data, teacher, source].count(None) != 2:
+        raise UserError("Give one of --data, to train a teacher, --teacher RUN, and --from DESIGN.")
+    if source is not None:
+        refuse_others(context, _OF_EARLIER, f"--from {source} distils nothing and trains no anchors")
+        if anchors:
+            raise UserError(f"--anchors (={anchors}) must be 0 beside --from, or left out to take those of {source}.")
     try:
         goal = Goal(tuple(float(limit) for limit in limits.split(",")), draws=draws)
     except ValueError as error:
@@ -114,15 +138,21 @@ def design_space(
     evolution = EvolutionConfig(spaces, population, tournament, seed)
     out.mkdir(parents=True, exist_ok=True)
     with locked(out, "nas design-space"):
-        origin = _teacher(out, data, teacher, option or [], teacher_epochs, seed)
-        hyper = _hyperspace(origin, option or [], types)
+        if source is not None:
+            given = parse_options("spaceevo", option or [])
+            earlier = earlier_design(source, given, int8=precision.startswith("int8"))
+            earlier = replace(earlier, anchors=None) if anchors == 0 else earlier
+            origin, hyper, how = earlier.teacher, earlier.hyper, earlier.distillation
+        else:
+            run, earlier = _teacher(out, data, teacher, option or [], teacher_epochs, seed), None
+            origin, hyper = run.folder, _hyperspace(run, option or [], types)
         tables = _tables(out, hyper, target, table, networks, seed, compare=compare_fp32 and precision != "fp32")
-        document = design_space(out, origin, hyper, tables, goal, how, evolution, processes, anchors)
+        document = design_space(out, origin, hyper, tables, goal, how, evolution, processes, anchors or 0, earlier)
         page = write_page(out, document)
     if json:
         emit_json(document | {"report": str(page)})
         return
-    _print(document)
+    print_design(document)
     print(f"{page}\n{out}")
 
 
@@ -190,46 +220,3 @@ def _tables(
         first = LatencyTable.read(given)
         first.check_device(device)
     return first, measured(in_precision(device, "fp32")) if compare else None
-
-
-def _print(document: dict[str, Any]) -> None:
-    print_table(
-        f"Designed for {document['device']}: score {document['score']:.4g}, {len(document['curve'])} spaces scored",
-        ("stage", "block type", "widths", "best other type", "its score"),
-        [
-            (
-                row["stage"],
-                row["block"],
-                ", ".join(map(str, row["widths"])),
-                *_runner_up(row["blocks"], row["block"]),
-            )
-            for row in document["alternatives"]
-        ],
-    )
-    for line in left_to_luck(document["limits"], document["goal"]["draws"]):
-        print(line)
-
-
-def left_to_luck(limits: list[dict[str, float]], draws: int) -> list[str]:
-    """A line for each limit under which fewer networks were drawn than the score averages over.
-
-    One that happens to be there counts almost as much as thousands (the penalty's exponent is 0.01), so that an
-    evolution of thousands of spaces finds the luckiest.
-    """
-    from predictors.space_quality import BEST
-
-    counts = [(row["limit_ms"], round(row["share"] * draws)) for row in limits]
-    return [
-        f"Only {under} of the {draws} networks drawn from it are under {limit:g} ms: what it scores there is luck; "
-        "give larger limits, or more --draws."
-        for limit, under in counts
-        if under < BEST
-    ]
-
-
-def _runner_up(scores: dict[str, float], chosen: str) -> tuple[str, str]:
-    others = {name: score for name, score in scores.items() if name != chosen}
-    if not others:
-        return "-", "-"
-    name = max(others, key=others.__getitem__)
-    return name, f"{others[name]:.4g}"

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nas.commands.options import DEFAULT_DEVICE, Json, Seed, SpaceOptions
+from nas.commands.options import DEFAULT_DEVICE, Json, Seed, SpaceOptions, refuse_others
 from nas.console import emit_json
 
 
@@ -132,7 +132,7 @@ def train(
         raise typer.Exit(run_joined(joined(command, processes)))
     if method == "qfa" or source is not None:
         if method == "qfa":
-            _refuse_beside_qfa(context)
+            refuse_others(context, _OF_QFA, "--method qfa trains as the run of --from was trained, on one host")
         join_hosts(None)
         document = _quantised(
             space, out, source, method, devices,
@@ -229,18 +229,6 @@ _OF_QFA = {
     "space", "out", "source", "method", "epochs", "batch_size", "lr", "random_subnets", "weight_decay", "shift",
     "devices", "json",
 }  # fmt: skip
-
-
-def _refuse_beside_qfa(context: typer.Context) -> None:
-    """Refuses options that would be dropped."""
-    from nas.errors import UserError
-
-    for parameter in context.command.params:
-        name = str(parameter.name)
-        given = context.get_parameter_source(name)
-        if name not in _OF_QFA and given is not None and given.name != "DEFAULT":
-            option = "/".join(parameter.opts + parameter.secondary_opts)
-            raise UserError(f"--method qfa trains as the run of --from was trained, on one host: leave out {option}.")
 
 
 def _quantised(

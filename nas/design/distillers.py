@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def distil_all(
-    folder: Path, run: "Run", hyper: Hyperspace, config: "DistillConfig", processes: int = 1
+    folder: Path, run: Path, hyper: Hyperspace, config: "DistillConfig", processes: int = 1
 ) -> "dict[tuple[int, int], Distilled]":
     """Distils every stage (from 1) of every block type, or reads what was; a kill loses one a process at most.
 
@@ -32,7 +32,7 @@ def distil_all(
 
     Args:
         folder: Where they are kept.
-        run: The teacher's.
+        run: The teacher's folder.
         hyper: Whose stages.
         config: How.
         processes: How many of them at once; what is found does not depend on it.
@@ -49,7 +49,7 @@ def distil_all(
             del done
             update(step, whole, text)
 
-        spread(Distiller(folder, run.folder, hyper, config), missing, processes, told)
+        spread(Distiller(folder, run, hyper, config), missing, processes, told)
     return read_all(folder, hyper)
 
 

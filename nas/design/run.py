@@ -14,11 +14,11 @@ from nas.design.anchors import AnchorTrainer, anchors_of, fit, recorded, train_a
 from nas.design.distillers import distil_all
 from nas.design.evolution import EvolutionConfig, choices, evolve
 from nas.design.lookup import Lookup, stage_latency
+from nas.design.reuse import Earlier
 from nas.design.score_log import ScoreLog
-from nas.design.scoring import RECORD, Goal, cost_by, lookup_of, scorer
+from nas.design.scoring import RECORD, Goal, added_by, cost_by, lookup_of, scorer
 from nas.errors import RunError, UserError
 from nas.files import writable_folder, write_json
-from nas.runs import Run
 from predictors.space_quality import parts
 from search_spaces.hyperspace import Design, Hyperspace
 from search_spaces.space_file import SPACE_FILE
@@ -33,7 +33,7 @@ FORMAT = 1
 
 def design_space(
     folder: Path,
-    teacher: Run,
+    teacher: Path,
     hyper: Hyperspace,
     tables: "tuple[LatencyTable, LatencyTable | None]",
     goal: Goal,
@@ -41,12 +41,13 @@ def design_space(
     evolution: EvolutionConfig,
     processes: int = 1,
     anchor_epochs: int = 0,
+    earlier: Earlier | None = None,
 ) -> dict[str, Any]:
     """Designs a space and writes it, with all that led to it, into a folder; what is there already is not done again.
 
     Args:
         folder: Where.
-        teacher: The run whose network teaches.
+        teacher: Folder of the run whose network teaches.
         hyper: What is designed in.
         tables: Latencies of the hyperspace in the wanted precision, and in fp32 to compare with.
         goal: The limits.
@@ -54,6 +55,7 @@ def design_space(
         evolution: How spaces are searched.
         processes: Stages distilled at once, and anchors trained, a process each.
         anchor_epochs: Of the networks that set block types against each other; 0 for none.
+        earlier: A design whose distilled stages and anchors are taken, so that nothing is trained.
 
     Returns:
         The document that is written to `design.json`.
@@ -65,7 +67,7 @@ def design_space(
     writable_folder(folder)
     asked = {
         "format": FORMAT,
-        "teacher": str(teacher.folder),
+        "teacher": str(teacher),
         "hyperspace": {**hyper.options, "types": [BLOCKS[t].name for t in hyper.types]},
         "device": tables[0].metadata["conditions"]["device"],
         "goal": asdict(goal),
@@ -74,13 +76,19 @@ def design_space(
         "evolution": asdict(evolution),
     }
     _begin(folder / "options.json", {key: asked[key] for key in ("format", "teacher", "hyperspace", "distillation")})
+    if earlier:
+        asked["from"] = str(earlier.folder)
+        earlier.copy_stages(folder / "blocks")
     judged = distil_all(folder / "blocks", teacher, hyper, distillation, processes)
     say("latencies of all blocks")
     lookup = lookup_of(hyper, judged, tables[0])
     _check_limits(lookup, goal, distillation.seed)
-    if anchor_epochs:
+    if earlier and earlier.anchors:
+        asked["anchors"] = earlier.anchors
+        lookup = lookup_of(hyper, judged, tables[0], added_by(earlier.anchors))
+    elif anchor_epochs:
         int8 = str(tables[0].metadata["conditions"]["precision"]).startswith("int8")
-        trainer = AnchorTrainer(folder / "anchors", teacher.folder, hyper, anchor_epochs, int8)
+        trainer = AnchorTrainer(folder / "anchors", teacher, hyper, anchor_epochs, int8)
         anchors = anchors_of(lookup, {place: found.archs for place, found in judged.items()}, goal.limits_ms)
         measured = train_anchors(trainer, anchors, processes)
         found = fit(anchors, measured)

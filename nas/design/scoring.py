@@ -99,6 +99,32 @@ class Designed(NamedTuple):
     best: Design
 
 
+def finished(folder: Path) -> dict[str, Any]:
+    """The document of a folder of `nas design-space`.
+
+    Raises:
+        RunError: if the folder is not finished.
+    """
+    if not (folder / RECORD).is_file():
+        raise RunError(f"{str(folder)!r} has no {RECORD}; run `nas design-space --out {folder}` to its end.")
+    document: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    return document
+
+
+def hyper_of(document: dict[str, Any]) -> Hyperspace:
+    """The hyperspace of a design."""
+    made = dict(document["hyperspace"])
+    names = [kind.name for kind in BLOCKS]
+    types, sizes = tuple(map(names.index, made.pop("types"))), tuple(made.pop("resolutions"))
+    return Hyperspace(types=types, resolutions=sizes, **made)
+
+
+def added_by(anchors: dict[str, Any] | None) -> dict[int, float]:
+    """What a design's anchors, if it has any, add to the losses of each block type."""
+    names = [kind.name for kind in BLOCKS]
+    return {names.index(name): value for name, value in (anchors or {"added": {}})["added"].items()}
+
+
 def opened(folder: Path, table: Path | None = None) -> Designed:
     """What a folder of `nas design-space` was designed in.
 
@@ -111,23 +137,16 @@ def opened(folder: Path, table: Path | None = None) -> Designed:
     """
     from latency_tables import LatencyTable
 
-    if not (folder / RECORD).is_file():
-        raise RunError(f"{str(folder)!r} has no {RECORD}; run `nas design-space --out {folder}` to its end.")
-    document = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    made = dict(document["hyperspace"])
-    names = [kind.name for kind in BLOCKS]
-    types, sizes = tuple(map(names.index, made.pop("types"))), tuple(made.pop("resolutions"))
-    hyper = Hyperspace(types=types, resolutions=sizes, **made)
+    document = finished(folder)
+    hyper = hyper_of(document)
     goal = Goal(**(document["goal"] | {"limits_ms": tuple(document["goal"]["limits_ms"])}))
     measured = LatencyTable.read(table or folder / "tables" / f"{document['device']}.parquet")
     judged = read_all(folder / "blocks", hyper)
-    if missing := len(types) * len(STAGES) - len(judged):
+    if missing := len(hyper.types) * len(STAGES) - len(judged):
         raise RunError(
             f"{str(folder / 'blocks')!r} lacks {missing} stages; run `nas design-space --out {folder}` again."
         )
-    anchors = document.get("anchors", {"added": {}})
-    added = {names.index(name): value for name, value in anchors["added"].items()}
-    lookup = lookup_of(hyper, judged, measured, added)
+    lookup = lookup_of(hyper, judged, measured, added_by(document.get("anchors")))
     options = document["space"]["options"]
     best = tuple(map(int, options["blocks"] + options["windows"]))
     return Designed(hyper, judged, lookup, scorer(lookup, goal, document["evolution"]["seed"]), goal.limits_ms, best)

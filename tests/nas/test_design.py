@@ -8,7 +8,6 @@ import pytest
 from scipy.stats import spearmanr
 
 from latency_tables import get_device
-from nas.commands.design_space import left_to_luck
 from nas.design import evolution as evo
 from nas.design.evolution import EvolutionConfig, choices, evolve
 from nas.design.lookup import Lookup, StageLookup, outer_latency, stage_latency
@@ -17,6 +16,7 @@ from nas.design.profiling import covering, hyper_study
 from nas.design.run import _begin
 from nas.design.score_log import ScoreLog
 from nas.design.scoring import opened
+from nas.design.summary import left_to_luck
 from nas.errors import RunError, UserError
 from nas.pareto import hypervolume
 from nas.spaces import open_space

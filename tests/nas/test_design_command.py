@@ -1,17 +1,21 @@
 """`nas design-space` from pictures to a space that the other commands open."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from nas.design.anchors import AnchorTrainer, anchors_of
 from nas.design.best import best_under
+from nas.design.reuse import earlier_design
 from nas.design.scoring import Goal, opened, scorer
+from nas.errors import RunError
 from nas.spaces import is_named
 from search_spaces import get_space
 from search_spaces.spaceevo import STAGES
 
+VNNI = Path(__file__).resolve().parents[2] / "benchmarks" / "designed-vnni"
 OPTIONS = ["--steps", 3, "--int8-steps", 2, "--batch-size", 8, "--rows", 1, "--spaces", 30, "--population", 10]
 OPTIONS += ["--tournament", 4, "--draws", 500, "--networks", 8, "--types", "resnet,mbv1_dual", "-o", "width=0.1"]
 
@@ -50,6 +54,7 @@ def test_a_space_is_designed_continued_and_opened(tmp_path, nas, pictures):
     assert again.returncode == 0, again.stderr
     assert path.read_text() == log
     anchored(out, [*command, "--anchors", 1], nas)
+    begun_from(out, tmp_path / "other", nas)
     described = nas("describe", out, "--json")
     assert described.returncode == 0, described.stderr
     other = nas(*command[:-2], "-o", "width=0.15")
@@ -87,6 +92,44 @@ def anchored(out, command, nas):
     for at, row in enumerate(designed["alternatives"]):
         other = (*now.best[:at], 3, *now.best[at + 1 :])
         assert now.score(other) == pytest.approx(row["blocks"]["resnet"]) and now.score(other) < plain(other)
+
+
+def begun_from(out, other, nas):
+    """Another stem, head and limits: nothing is trained, and stages and anchors are the first design's."""
+    few = ["--spaces", 12, "--population", 6, "--tournament", 3, "--draws", 500, "--networks", 8, "--no-compare-fp32"]
+    lean = ["-o", "activation=relu", "-o", "features=0"]
+    done = nas("design-space", "--from", out, "--limits", "0.3,8", "--out", other, *few, *lean, "--json")
+    assert done.returncode == 0, done.stderr
+    first, second = json.loads((out / "design.json").read_text()), json.loads(done.stdout)
+    assert second["anchors"] == first["anchors"] and second["losses"] == first["losses"]
+    assert opened(other).lookup.stages[1, 3].loss == pytest.approx(opened(out).lookup.stages[1, 3].loss)
+    assert second["from"] == str(out) and second["space"]["options"]["features"] == 0
+    done = nas(
+        "design-space", "--from", out, "--limits", "0.3,8", "--out", other, *few, *lean, "--anchors", 0, "--json"
+    )
+    assert "anchors" not in json.loads(done.stdout) and json.loads(done.stdout)["score"] > second["score"]
+    assert not (other / "anchors").exists() and not (other / "teacher").exists()
+
+
+def test_a_design_to_begin_from_must_serve(tmp_path, nas):
+    """What would be dropped or does not fit is refused before anything is measured."""
+    for name, arguments, word in (
+        (VNNI, ["-o", "width=0.25"], "only activation and features"),
+        (VNNI, ["--steps", 9], "leave out --steps"),
+        (VNNI, ["--precision", "fp32"], "distilled with rounding"),
+        (VNNI, ["--anchors", 3], "--anchors (=3) must be 0"),
+        (VNNI, ["--data", "x"], "--from DESIGN"),
+        (tmp_path, [], "has no design.json"),
+    ):
+        done = nas("design-space", "--from", name, "--out", tmp_path / "out", *arguments)
+        assert done.returncode == 2 and word in done.stderr and len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+def test_a_stage_that_is_missing_is_named(tmp_path):
+    document = VNNI / "design.json"
+    (tmp_path / "design.json").write_bytes(document.read_bytes())
+    with pytest.raises(RunError, match="stage1-mbv1_dual.npz' is missing"):
+        earlier_design(tmp_path, {}, int8=True).copy_stages(tmp_path / "blocks")
 
 
 @pytest.mark.parametrize(
