@@ -20,7 +20,8 @@ latency tables TABLES/SPACE.parquet (of `nas profile`; the designed space has it
 picks: the designed space's networks of least distilled loss, in place of those of its supernet, for alone.
 alone: networks of fronts that `measure` or picks wrote, each trained on its own, without a supernet, then quantised.
 measure: the files of fronts or of alone, on the device that they are for (asked: 1.5x faster at equal accuracy, or 2
-points more accurate at equal latency); the last result is kept in benchmarks/.
+points more accurate at equal latency); the last result is kept in benchmarks/. --beside takes the accuracies of fronts
+whose files were not kept from an earlier result, and times their networks anew.
 """
 
 import argparse
@@ -175,7 +176,8 @@ def measure_part(options: argparse.Namespace) -> dict[str, Any]:
     """The files of all fronts on the device, and the designed space against the others."""
     from space_fronts import compared, measured, picture
 
-    document = measured(chosen_fronts(options, options.of), options.data, options.device, options.seconds)
+    beside = json.loads(options.beside.read_text()) if options.beside else None
+    document = measured(chosen_fronts(options, options.of), options.data, options.device, options.seconds, beside)
     document |= {"asked": ASKED, "against": compared(document["fronts"], DESIGNED)}
     keep(document["data"] + suffix(options), document, options)
     picture(document, options.out / f"{options.of}.png")

@@ -20,6 +20,7 @@ from nas.search.engine import search
 from nas.search.factory import make_searcher
 from nas.subnets import Subnets
 from predictors import TableLatency
+from search_spaces import Network, get_space
 from supernets.data import load_dataset
 from supernets.images import nchw, prepare
 
@@ -77,13 +78,28 @@ def choose(run: Run, table: LatencyTable, folder: Path, how: Choosing) -> None:
     write_json(folder / RECORD, record | trained | {"networks": rows})
 
 
-def measured(folders: list[Path], data: str, device_name: str, seconds: float) -> dict[str, Any]:
-    """All chosen files timed in turns on a device, with their accuracies on the test images."""
+def measured(
+    folders: list[Path], data: str, device_name: str, seconds: float, beside: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """All chosen files timed in turns on a device, with their accuracies on the test images.
+
+    Args:
+        folders: With files and a record.
+        data: The images.
+        device_name: Where files are timed.
+        seconds: For how long.
+        beside: What this wrote before, perhaps on another device: its other fronts' accuracies stay, and their networks
+            are timed here among the files. Integers add up to the same everywhere, so files need not be kept.
+    """
     device, images = get_device(device_name), load_dataset(data)
     fronts = [json.loads((folder / RECORD).read_text(encoding="utf-8")) for folder in folders]
-    paths = [folder / row["file"] for folder, front in zip(folders, fronts, strict=True) for row in front["networks"]]
+    models: list[Any] = [
+        folder / row["file"] for folder, front in zip(folders, fronts, strict=True) for row in front["networks"]
+    ]
+    others = _others(beside, images.name, {folder.name for folder in folders}) if beside else []
+    models += [network for front in others for network in _networks(front)]
     with progress(f"measure on {device.name}") as update:
-        latencies = iter(measure_networks(paths, device, update, effort=Effort(seconds=seconds)))
+        latencies = iter(measure_networks(models, device, update, effort=Effort(seconds=seconds)))
     tested: dict[int, np.ndarray] = {}
     for folder, front in zip(folders, fronts, strict=True):
         front["folder"] = folder.name
@@ -93,7 +109,23 @@ def measured(folders: list[Path], data: str, device_name: str, seconds: float) -
                 tested[size] = nchw(np.asarray(prepare(images.test_images, images.mean, images.std, size=size)))
             row["test"] = accuracy(logits(folder / row["file"], tested[size]), images.test_labels)
             row["latency_ms"] = next(latencies).median_ms
-    return {"data": images.name, "conditions": device_fingerprint(device), "fronts": fronts}
+    for front in others:
+        front["files"] = "not kept; accuracies as measured before, the same networks timed with other weights"
+        for row in front["networks"]:
+            row["latency_ms"] = next(latencies).median_ms
+    return {"data": images.name, "conditions": device_fingerprint(device), "fronts": fronts + others}
+
+
+def _others(document: dict[str, Any], data: str, names: set[str]) -> list[dict[str, Any]]:
+    """Fronts of an earlier document, but for those of some names."""
+    if document["data"] != data:
+        raise SystemExit(f"--beside is of {document['data']!r}, the images are {data!r}; give one of the same data.")
+    return [front for front in document["fronts"] if front["folder"] not in names]
+
+
+def _networks(front: dict[str, Any]) -> list[Network]:
+    space = get_space(front["space"]["name"], **front["space"]["options"])
+    return [space.network(space.parse(row["arch"])).live for row in front["networks"]]
 
 
 def compared(fronts: list[dict[str, Any]], ours: str) -> dict[str, dict[str, list[float | None]]]:

@@ -54,6 +54,7 @@ def parsed(about: str | None) -> argparse.Namespace:
 
     measure = parts.add_parser("measure", parents=[every, data])
     measure.add_argument("--of", choices=("fronts", "alone"), default="fronts")
+    measure.add_argument("--beside", type=Path, help="A result of another device, for fronts whose files are gone.")
     measure.add_argument("--device", default="local-cpu-1t-int8")
     measure.add_argument("--seconds", type=float, default=120.0)
     measure.set_defaults(at_once=1)
@@ -77,17 +78,22 @@ def _mistake(options: argparse.Namespace) -> str | None:
         return f"there is no {missing[0]}; make it with `nas profile`." if missing else None
     if options.part == "score" and not 2 <= options.batch <= JUDGED_ON:
         return f"--batch (={options.batch}) must be 2 to {JUDGED_ON}, the number of images that spaces are judged on."
-    if options.part in ("alone", "picks"):
-        try:
-            found = json.loads(options.fronts.read_text(encoding="utf-8"))
-            complete = all(isinstance(f["space"], dict) and f["networks"] and f["folder"] for f in found["fronts"])
-            if options.part == "picks":  # the designed space's are made anew
-                complete &= any(not f["folder"].startswith(DESIGNED) for f in found["fronts"])
-        except (OSError, ValueError, KeyError, TypeError):
-            complete = False
-        if not complete:
-            return f"--fronts (={options.fronts}) must be a file that `measure` wrote, with the options of its spaces."
+    for name in ("fronts", "beside"):
+        path = getattr(options, name, None)
+        if isinstance(path, Path) and not _complete(path, need_hand_made=options.part == "picks"):
+            return f"--{name} (={path}) must be a file that `measure` wrote, with the options of its spaces."
     return None
+
+
+def _complete(path: Path, *, need_hand_made: bool) -> bool:
+    """Whether a file has fronts with the options of their spaces."""
+    try:
+        fronts = json.loads(path.read_text(encoding="utf-8"))["fronts"]
+        complete = all(isinstance(f["space"], dict) and f["networks"] and f["folder"] for f in fronts)
+        # picks makes the designed space's anew
+        return complete and not (need_hand_made and all(f["folder"].startswith(DESIGNED) for f in fronts))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def own_table(options: argparse.Namespace) -> Path:
