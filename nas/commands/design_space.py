@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _OF_EARLIER = {
     "out", "device", "precision", "limits", "source", "spaces", "population", "tournament", "draws", "networks",
-    "anchors", "table", "compare_fp32", "option", "seed", "json",
+    "anchors", "table", "types", "compare_fp32", "option", "seed", "json",
 }  # fmt: skip
 
 
@@ -140,7 +140,7 @@ def design_space(
     with locked(out, "nas design-space"):
         if source is not None:
             given = parse_options("spaceevo", option or [])
-            earlier = earlier_design(source, given, int8=precision.startswith("int8"))
+            earlier = earlier_design(source, given, _kinds(types) if types else None, int8=precision.startswith("int8"))
             earlier = replace(earlier, anchors=None) if anchors == 0 else earlier
             origin, hyper, how = earlier.teacher, earlier.hyper, earlier.distillation
         else:
@@ -185,7 +185,6 @@ def _hyperspace(run: "Run", options: list[str], types: str | None) -> "Hyperspac
     from nas.subnets import image_sizes
     from search_spaces import get_space
     from search_spaces.hyperspace import Hyperspace
-    from search_spaces.spaceevo import BLOCKS
 
     given = parse_options("spaceevo", options)
     if wrong := {"blocks", "windows"} & given.keys():
@@ -193,12 +192,20 @@ def _hyperspace(run: "Run", options: list[str], types: str | None) -> "Hyperspac
     known = {k: v for k, v in run.space.options.items() if k in ("num_classes", "in_channels", "stem_stride")}
     made = get_space("spaceevo", **({"resolutions": max(image_sizes(run.space))} | known | given)).options
     kept = {k: v for k, v in made.items() if k not in ("blocks", "windows", "resolutions")}
+    sizes: tuple[int, ...] = tuple(made["resolutions"])  # type: ignore[arg-type]
+    return Hyperspace(types=_kinds(types), resolutions=sizes, **kept)  # type: ignore[arg-type]
+
+
+def _kinds(types: str | None) -> tuple[int, ...]:
+    """Positions of named block types, all of them where none is named."""
+    from nas.errors import UserError
+    from search_spaces.spaceevo import BLOCKS
+
     names = [kind.name for kind in BLOCKS]
     wanted = names if types is None else list(dict.fromkeys(types.split(",")))
     if unknown := [name for name in wanted if name not in names]:
         raise UserError(f"--types: {unknown[0]!r} is no block type; choose out of: {', '.join(names)}.")
-    sizes: tuple[int, ...] = tuple(made["resolutions"])  # type: ignore[arg-type]
-    return Hyperspace(types=tuple(sorted(map(names.index, wanted))), resolutions=sizes, **kept)  # type: ignore[arg-type]
+    return tuple(sorted(map(names.index, wanted)))
 
 
 def _tables(

@@ -14,7 +14,7 @@ from nas.design.scoring import finished, hyper_of
 from nas.errors import RunError, UserError
 from nas.files import write_bytes
 from search_spaces.hyperspace import Hyperspace
-from search_spaces.spaceevo import STAGES
+from search_spaces.spaceevo import BLOCKS, STAGES
 
 if TYPE_CHECKING:
     from supernets.distill import DistillConfig
@@ -52,12 +52,15 @@ class Earlier:
                     write_bytes(target, source.read_bytes())
 
 
-def earlier_design(folder: Path, options: dict[str, Any], *, int8: bool) -> Earlier:
+def earlier_design(
+    folder: Path, options: dict[str, Any], types: tuple[int, ...] | None = None, *, int8: bool
+) -> Earlier:
     """Opens a finished design to begin from.
 
     Args:
         folder: Of `nas design-space`.
         options: Of the hyperspace, that are to be other ones: those of `OUTER`.
+        types: The block types to allow, positions in `BLOCKS`, by default the design's.
         int8: Whether networks are to be INT8.
 
     Raises:
@@ -74,4 +77,7 @@ def earlier_design(folder: Path, options: dict[str, Any], *, int8: bool) -> Earl
         rounding = "with" if distillation.int8_steps else "without"
         raise UserError(f"--precision must fit --from {folder}, whose stages were distilled {rounding} rounding.")
     hyper = replace(hyper_of(document), **options)
+    if lacking := [BLOCKS[kind].name for kind in types or () if kind not in hyper.types]:
+        raise UserError(f"--types: {lacking[0]!r} was not distilled in --from {folder}; leave it out.")
+    hyper = replace(hyper, types=types or hyper.types)
     return Earlier(folder, Path(document["teacher"]), hyper, distillation, document.get("anchors"))
