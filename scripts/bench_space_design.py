@@ -179,7 +179,8 @@ def measure_part(options: argparse.Namespace) -> dict[str, Any]:
     beside = json.loads(options.beside.read_text()) if options.beside else None
     document = measured(chosen_fronts(options, options.of), options.data, options.device, options.seconds, beside)
     document |= {"asked": ASKED, "against": compared(document["fronts"], DESIGNED)}
-    keep(document["data"] + suffix(options), document, options)
+    designed_for = options.designed.resolve().name.removeprefix(DESIGNED)  # of designed-vnni it is -vnni
+    keep(document["data"] + suffix(options) + designed_for, document, options)
     picture(document, options.out / f"{options.of}.png")
     return document
 
