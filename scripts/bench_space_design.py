@@ -178,9 +178,10 @@ def measure_part(options: argparse.Namespace) -> dict[str, Any]:
 
     beside = json.loads(options.beside.read_text()) if options.beside else None
     document = measured(chosen_fronts(options, options.of), options.data, options.device, options.seconds, beside)
+    document |= {"beside": str(options.beside)} if options.beside else {}
     document |= {"asked": ASKED, "against": compared(document["fronts"], DESIGNED)}
-    designed_for = options.designed.resolve().name.removeprefix(DESIGNED)  # of designed-vnni it is -vnni
-    keep(document["data"] + suffix(options) + designed_for, document, options)
+    _, _, designed_for = options.designed.resolve().name.partition("-")  # of designed-vnni it is vnni
+    keep(document["data"] + suffix(options) + (f"-{designed_for}" if designed_for else ""), document, options)
     picture(document, options.out / f"{options.of}.png")
     return document
 

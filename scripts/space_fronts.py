@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from space_supernets import DESIGNED
 
 from latency_tables import Effort, LatencyTable, device_fingerprint, get_device, onnx_model
 from nas.console import progress
@@ -92,11 +93,13 @@ def measured(
             are timed here among the files. Integers add up to the same everywhere, so files need not be kept.
     """
     device, images = get_device(device_name), load_dataset(data)
+    if beside and (of := (beside["data"], beside["conditions"]["precision"])) != (images.name, device.precision):
+        raise SystemExit(f"--beside is of {' in '.join(of)}, not of {images.name} in {device.precision}.")
     fronts = [json.loads((folder / RECORD).read_text(encoding="utf-8")) for folder in folders]
     models: list[Any] = [
         folder / row["file"] for folder, front in zip(folders, fronts, strict=True) for row in front["networks"]
     ]
-    others = _others(beside, images.name, {folder.name for folder in folders}) if beside else []
+    others = _others(beside, {folder.name for folder in folders}) if beside else []
     models += [network for front in others for network in _networks(front)]
     with progress(f"measure on {device.name}") as update:
         latencies = iter(measure_networks(models, device, update, effort=Effort(seconds=seconds)))
@@ -116,11 +119,10 @@ def measured(
     return {"data": images.name, "conditions": device_fingerprint(device), "fronts": fronts + others}
 
 
-def _others(document: dict[str, Any], data: str, names: set[str]) -> list[dict[str, Any]]:
-    """Fronts of an earlier document, but for those of some names."""
-    if document["data"] != data:
-        raise SystemExit(f"--beside is of {document['data']!r}, the images are {data!r}; give one of the same data.")
-    return [front for front in document["fronts"] if front["folder"] not in names]
+def _others(document: dict[str, Any], names: set[str]) -> list[dict[str, Any]]:
+    """Hand-made fronts of an earlier document, but for those of some names."""
+    fronts = [front for front in document["fronts"] if not front["folder"].startswith(DESIGNED)]
+    return [front for front in fronts if front["folder"] not in names]
 
 
 def _networks(front: dict[str, Any]) -> list[Network]:

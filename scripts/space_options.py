@@ -80,18 +80,23 @@ def _mistake(options: argparse.Namespace) -> str | None:
         return f"--batch (={options.batch}) must be 2 to {JUDGED_ON}, the number of images that spaces are judged on."
     for name in ("fronts", "beside"):
         path = getattr(options, name, None)
-        if isinstance(path, Path) and not _complete(path, need_hand_made=options.part == "picks"):
+        if isinstance(path, Path) and not _complete(path, options.part):
             return f"--{name} (={path}) must be a file that `measure` wrote, with the options of its spaces."
     return None
 
 
-def _complete(path: Path, *, need_hand_made: bool) -> bool:
-    """Whether a file has fronts with the options of their spaces."""
+def _complete(path: Path, part: str) -> bool:
+    """Whether a file has what a part needs of fronts: their spaces' options; to measure beside them all of it."""
     try:
-        fronts = json.loads(path.read_text(encoding="utf-8"))["fronts"]
+        document = json.loads(path.read_text(encoding="utf-8"))
+        fronts = document["fronts"]
+        if part == "measure":
+            measured = all("test" in row for front in fronts for row in front["networks"])
+            if not (measured and document["data"] and document["conditions"]["precision"]):
+                return False
         complete = all(isinstance(f["space"], dict) and f["networks"] and f["folder"] for f in fronts)
         # picks makes the designed space's anew
-        return complete and not (need_hand_made and all(f["folder"].startswith(DESIGNED) for f in fronts))
+        return complete and not (part == "picks" and all(f["folder"].startswith(DESIGNED) for f in fronts))
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

@@ -36,10 +36,15 @@ def design_space(
     ] = None,
     source: Annotated[
         Path | None,
-        typer.Option("--from", help="A finished design; its stages and anchors are taken, nothing is trained."),
+        typer.Option(
+            "--from", help="A finished design; its stages and anchors are taken, nothing is trained.", metavar="DESIGN"
+        ),
     ] = None,
     types: Annotated[
-        str | None, typer.Option("--types", help="Block types allowed, e.g. mbv2,resnet,fused_mbconv; all by default.")
+        str | None,
+        typer.Option(
+            "--types", help="Block types allowed, e.g. mbv2,resnet,fused_mbconv; by default all, or those of --from."
+        ),
     ] = None,
     teacher_epochs: Annotated[int, typer.Option("--teacher-epochs", help="Of the teacher.", min=1)] = 40,
     steps: Annotated[int, typer.Option("--steps", help="Distilling a stage in fp32.", min=1)] = 2000,
@@ -97,7 +102,7 @@ def design_space(
     from nas.design.evolution import EvolutionConfig
     from nas.design.page import write_page
     from nas.design.reuse import earlier_design
-    from nas.design.run import design_space, in_precision
+    from nas.design.run import begin, design_space, in_precision
     from nas.design.scoring import Goal
     from nas.design.summary import print_design
     from nas.errors import UserError
@@ -110,6 +115,8 @@ def design_space(
         raise UserError("Give one of --data, to train a teacher, --teacher RUN, and --from DESIGN.")
     if source is not None:
         refuse_others(context, _OF_EARLIER, f"--from {source} distils nothing and trains no anchors")
+        if source.resolve() == out.resolve():
+            raise UserError(f"--out (={out}) must be another folder than --from; without --from it is continued.")
         if anchors:
             raise UserError(f"--anchors (={anchors}) must be 0 beside --from, or left out to take those of {source}.")
     try:
@@ -140,12 +147,16 @@ def design_space(
     with locked(out, "nas design-space"):
         if source is not None:
             given = parse_options("spaceevo", option or [])
-            earlier = earlier_design(source, given, _kinds(types) if types else None, int8=precision.startswith("int8"))
+            earlier = earlier_design(
+                source, given, None if types is None else _kinds(types), int8=precision.startswith("int8")
+            )
             earlier = replace(earlier, anchors=None) if anchors == 0 else earlier
+            earlier.copy_stages(out / "blocks")
             origin, hyper, how = earlier.teacher, earlier.hyper, earlier.distillation
         else:
             run, earlier = _teacher(out, data, teacher, option or [], teacher_epochs, seed), None
             origin, hyper = run.folder, _hyperspace(run, option or [], types)
+        begin(out, origin, hyper, how)  # refuses other options before an hour of measuring
         tables = _tables(out, hyper, target, table, networks, seed, compare=compare_fp32 and precision != "fp32")
         document = design_space(out, origin, hyper, tables, goal, how, evolution, processes, anchors or 0, earlier)
         page = write_page(out, document)

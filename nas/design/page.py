@@ -124,8 +124,14 @@ def _anchors(document: dict[str, Any]) -> str:
     return (
         f"<h2>Block types against each other</h2><p>Networks of one block type, {anchors['epochs']} epochs each. "
         f"A loss of 1 is {anchors['slope']:.3g} +- {anchors['slope_error']:.2g} points; types whose errors are larger "
-        f"at equal loss count as worse by what is added.</p><table><tr>{head}</tr>{body}</table>"
+        f"at equal loss count as worse by what is added.{_of_earlier(document)}</p><table><tr>{head}</tr>{body}</table>"
     )
+
+
+def _of_earlier(document: dict[str, Any]) -> str:
+    """Anchors that were taken over have latencies of the device that they were trained for."""
+    earlier = document.get("from")
+    return f" They are of {html.escape(earlier)}, latencies by its table." if earlier else ""
 
 
 def _speedup(document: dict[str, Any]) -> str:

@@ -41,7 +41,11 @@ class Earlier:
     anchors: dict[str, Any] | None
 
     def copy_stages(self, folder: Path) -> None:
-        """Copies the distilled stages that are not there yet."""
+        """Copies the distilled stages that are not there yet.
+
+        Raises:
+            RunError: if one is missing, or another design's is there.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         for kind in self.hyper.types:
             for stage in range(1, len(STAGES) + 1):
@@ -50,6 +54,8 @@ class Earlier:
                     raise RunError(f"{str(source)!r} is missing: the design to begin from must be complete.")
                 if not target.is_file():
                     write_bytes(target, source.read_bytes())
+                elif target.read_bytes() != source.read_bytes():
+                    raise RunError(f"{str(target)!r} is of another design than {str(source)!r}; use another --out.")
 
 
 def earlier_design(
@@ -62,6 +68,9 @@ def earlier_design(
         options: Of the hyperspace, that are to be other ones: those of `OUTER`.
         types: The block types to allow, positions in `BLOCKS`, by default the design's.
         int8: Whether networks are to be INT8.
+
+    Returns:
+        What is taken from it.
 
     Raises:
         RunError: if the design is not finished.

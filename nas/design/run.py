@@ -55,7 +55,7 @@ def design_space(
         evolution: How spaces are searched.
         processes: Stages distilled at once, and anchors trained, a process each.
         anchor_epochs: Of the networks that set block types against each other; 0 for none.
-        earlier: A design whose distilled stages and anchors are taken, so that nothing is trained.
+        earlier: A design whose stages were copied into the folder; its anchors, if there are any, are taken.
 
     Returns:
         The document that is written to `design.json`.
@@ -66,19 +66,13 @@ def design_space(
     """
     writable_folder(folder)
     asked = {
-        "format": FORMAT,
-        "teacher": str(teacher),
-        "hyperspace": {**hyper.options, "types": [BLOCKS[t].name for t in hyper.types]},
+        **_origin(teacher, hyper, distillation),
         "device": tables[0].metadata["conditions"]["device"],
         "goal": asdict(goal),
         "drawn": "every size",  # a log of scores of uniform draws is another
-        "distillation": asdict(distillation),
         "evolution": asdict(evolution),
     }
-    _begin(folder / "options.json", {key: asked[key] for key in ("format", "teacher", "hyperspace", "distillation")})
-    if earlier:
-        asked["from"] = str(earlier.folder)
-        earlier.copy_stages(folder / "blocks")
+    begin(folder, teacher, hyper, distillation)
     judged = distil_all(folder / "blocks", teacher, hyper, distillation, processes)
     say("latencies of all blocks")
     lookup = lookup_of(hyper, judged, tables[0])
@@ -106,7 +100,8 @@ def design_space(
         history = evolve(hyper, evolution, logged)
     best, value = max(history, key=lambda entry: entry[1])
     space = hyper.space(best)
-    document = asked | {
+    document = asked | ({"from": str(earlier.folder)} if earlier else {})
+    document |= {
         "space": {"name": space.name, "options": space.options},
         "score": value,
         "limits": _limits(lookup, best, goal, evolution.seed),
@@ -128,6 +123,20 @@ def _log_path(folder: Path, asked: dict[str, Any]) -> Path:
     """Another device or other limits have a log of their own, and share what was distilled."""
     digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
     return folder / f"evolution-{digest[:8]}.jsonl"
+
+
+def begin(folder: Path, teacher: Path, hyper: Hyperspace, distillation: "DistillConfig") -> None:
+    """Records what a folder's stages are of and how they are distilled.
+
+    Raises:
+        RunError: if the folder was begun with another teacher, hyperspace or distillation.
+    """
+    _begin(folder / "options.json", _origin(teacher, hyper, distillation))
+
+
+def _origin(teacher: Path, hyper: Hyperspace, distillation: "DistillConfig") -> dict[str, Any]:
+    made = {**hyper.options, "types": [BLOCKS[t].name for t in hyper.types]}
+    return {"format": FORMAT, "teacher": str(teacher), "hyperspace": made, "distillation": asdict(distillation)}
 
 
 def _begin(path: Path, asked: dict[str, Any]) -> None:

@@ -116,6 +116,7 @@ def test_a_design_to_begin_from_must_serve(tmp_path, nas):
     for name, arguments, word in (
         (VNNI, ["-o", "width=0.25"], "only activation and features"),
         (VNNI, ["--steps", 9], "leave out --steps"),
+        (tmp_path / "out", [], "another folder than --from"),
         (VNNI, ["--types", "mbv4"], "'mbv4' is no block type"),
         (VNNI, ["--precision", "fp32"], "distilled with rounding"),
         (VNNI, ["--anchors", 3], "--anchors (=3) must be 0"),
@@ -131,6 +132,15 @@ def test_block_types_can_be_left_out_of_a_design_to_begin_from(tmp_path):
     earlier.copy_stages(tmp_path)
     assert sorted({path.stem.partition("-")[2] for path in tmp_path.iterdir()}) == ["fused_mbconv", "resnet"]
     assert (earlier.hyper.types, earlier.hyper.options["features"], len(list(tmp_path.iterdir()))) == ((3, 5), 0, 12)
+
+
+def test_stages_of_two_designs_are_not_mixed(tmp_path):
+    earlier = earlier_design(VNNI, {}, (3,), int8=True)
+    earlier.copy_stages(tmp_path)
+    earlier.copy_stages(tmp_path)  # continued
+    (tmp_path / "stage2-resnet.npz").write_bytes(b"another's")
+    with pytest.raises(RunError, match="another --out"):
+        earlier.copy_stages(tmp_path)
 
 
 def test_a_stage_that_is_missing_is_named(tmp_path):
