@@ -121,6 +121,7 @@ BLOCKS = (
     BlockType("resnet_se", (3, 5, 7), (50, 100, 150), _residual(True)),
     BlockType("fused_mbconv", (3, 5, 7), (100, 200, 300, 400), _fused),
 )
+KINDS = {kind.name: i for i, kind in enumerate(BLOCKS)}  # positions by name
 
 
 class SpaceEvoSpace(Space):

@@ -210,13 +210,12 @@ def _hyperspace(run: "Run", options: list[str], types: str | None) -> "Hyperspac
 def _kinds(types: str | None) -> tuple[int, ...]:
     """Positions of named block types, all of them where none is named."""
     from nas.errors import UserError
-    from search_spaces.spaceevo import BLOCKS
+    from search_spaces.spaceevo import KINDS
 
-    names = [kind.name for kind in BLOCKS]
-    wanted = names if types is None else list(dict.fromkeys(types.split(",")))
-    if unknown := [name for name in wanted if name not in names]:
-        raise UserError(f"--types: {unknown[0]!r} is no block type; choose out of: {', '.join(names)}.")
-    return tuple(sorted(map(names.index, wanted)))
+    wanted = list(KINDS) if types is None else list(dict.fromkeys(types.split(",")))
+    if unknown := [name for name in wanted if name not in KINDS]:
+        raise UserError(f"--types: {unknown[0]!r} is no block type; choose out of: {', '.join(KINDS)}.")
+    return tuple(sorted(KINDS[name] for name in wanted))
 
 
 def _tables(

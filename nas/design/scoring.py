@@ -13,7 +13,7 @@ from nas.design.lookup import Lookup, StageLookup, outer_latency, stage_latency
 from nas.errors import RunError, UserError
 from predictors.space_quality import quality
 from search_spaces.hyperspace import Design, Hyperspace
-from search_spaces.spaceevo import BLOCKS, STAGES
+from search_spaces.spaceevo import KINDS, STAGES
 
 if TYPE_CHECKING:
     from latency_tables import LatencyTable
@@ -114,15 +114,13 @@ def finished(folder: Path) -> dict[str, Any]:
 def hyper_of(document: dict[str, Any]) -> Hyperspace:
     """The hyperspace of a design."""
     made = dict(document["hyperspace"])
-    names = [kind.name for kind in BLOCKS]
-    types, sizes = tuple(map(names.index, made.pop("types"))), tuple(made.pop("resolutions"))
+    types, sizes = tuple(KINDS[name] for name in made.pop("types")), tuple(made.pop("resolutions"))
     return Hyperspace(types=types, resolutions=sizes, **made)
 
 
 def added_by(anchors: dict[str, Any] | None) -> dict[int, float]:
     """What a design's anchors, if it has any, add to the losses of each block type."""
-    names = [kind.name for kind in BLOCKS]
-    return {names.index(name): value for name, value in (anchors or {"added": {}})["added"].items()}
+    return {KINDS[name]: value for name, value in (anchors or {"added": {}})["added"].items()}
 
 
 def opened(folder: Path, table: Path | None = None) -> Designed:
