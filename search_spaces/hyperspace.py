@@ -14,17 +14,17 @@ from search_spaces.operators import Operator
 from search_spaces.space import Space
 from search_spaces.spaceevo import (
     ACTIVATIONS,
-    BLOCKS,
     FEATURES,
     OUTER,
     RESOLUTIONS,
     STAGES,
-    BlockType,
+    STRIDES,
     SpaceEvoSpace,
     head,
     scaled,
     spaceevo,
 )
+from search_spaces.spaceevo_blocks import BLOCKS, BlockType
 
 Design = tuple[int, ...]  # a space: the block type of every stage, then the window of every stage
 
@@ -41,6 +41,7 @@ class Hyperspace:
     num_classes: int = 1000
     resolutions: tuple[int, ...] = RESOLUTIONS
     stem_stride: int = 2
+    strides: str = STRIDES
     in_channels: int = 3
     activation: str = ACTIVATIONS[0]
     features: int = FEATURES
@@ -49,7 +50,7 @@ class Hyperspace:
     @cached_property
     def options(self) -> dict[str, object]:
         """Those of `spaceevo` that all its spaces have."""
-        names = ("width", "num_classes", "stem_stride", "in_channels", "activation", "features")
+        names = ("width", "num_classes", "stem_stride", "strides", "in_channels", "activation", "features")
         return {name: getattr(self, name) for name in names} | {"resolutions": list(self.resolutions)}
 
     @cached_property
@@ -97,16 +98,20 @@ class Hyperspace:
     def size_before(self, stage: int, resolution: int) -> int:
         """Height and width, pixels, of what a stage, from 1, reads."""
         size = -(-resolution // self.stem_stride)
-        for earlier in STAGES[: stage - 1]:
-            size = -(-size // earlier.stride)
+        for earlier in range(1, stage):
+            size = -(-size // self.stride(earlier))
         return size
+
+    def stride(self, stage: int) -> int:
+        """Of the first block of a stage, from 1."""
+        return int(self.strides[stage - 1])
 
     def block(
         self, stage: int, kind: BlockType, resolution: int, channels: int, out: int, kernel: int, percent: int
     ) -> Network:
         """The first block of a stage on its own."""
         b = NetworkBuilder("block", in_channels=channels, size=self.size_before(stage, resolution))
-        kind.build(b, "block", b.image, out, kernel, percent, STAGES[stage - 1].stride)
+        kind.build(b, "block", b.image, out, kernel, percent, self.stride(stage))
         return b.build()
 
     def repeated(
@@ -138,6 +143,7 @@ class StageSpace(Space):
     ) -> None:
         self.name, self.kind, self.stage = f"stage{stage}-{kind.name}", kind, stage
         self._channels, self._size = channels, hyper.size_before(stage, resolution)
+        self._stride = hyper.stride(stage)
         self.options = {"stage": stage, "kind": kind.name, "channels": list(channels), "size": self._size}
         self._prefix, macro = f"stage{stage}", STAGES[stage - 1]
         genes = [Gene("input.width", hyper.widths[stage - 1]), Gene(f"{self._prefix}.width", hyper.widths[stage])]
@@ -156,7 +162,7 @@ class StageSpace(Space):
 
     def network(self, arch: Sequence[int] | np.ndarray) -> Network:
         """The projections and the blocks between them."""
-        values, stride = self.decode(arch), STAGES[self.stage - 1].stride
+        values, stride = self.decode(arch), self._stride
         before, after = self._channels
         b = NetworkBuilder(self.name, in_channels=before, size=self._size)
         x = b.conv("project_in", b.image, values["input.width"])

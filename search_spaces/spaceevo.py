@@ -1,6 +1,6 @@
 """SpaceEvo's hyperspace (Wang et al., ICCV 2023): a block type and a window of widths a stage make a space."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,10 +8,11 @@ import numpy as np
 from search_spaces.builder import NetworkBuilder, make_divisible
 from search_spaces.errors import SpaceError
 from search_spaces.gene import Gene
-from search_spaces.mbconv import distinct, se_channels
+from search_spaces.mbconv import distinct
 from search_spaces.network import Network
 from search_spaces.operators import Activation
 from search_spaces.space import Space
+from search_spaces.spaceevo_blocks import BLOCKS, BlockType
 
 RESOLUTIONS = (160, 176, 192, 208, 224)
 STEP = 16  # between widths: what an AVX-512 or VNNI kernel processes at once
@@ -50,78 +51,7 @@ STAGES = (
     MacroStage(192, 304, 5, (2, 3, 4, 5, 6), 2),
     MacroStage(304, 448, 7, (1, 2), 1),
 )
-
-
-@dataclass(frozen=True)
-class BlockType:
-    """A kind of block: its kernels, its expansions (percent; none where it has none), and how it is built.
-
-    `build(b, name, x, out, kernel, percent, stride)` appends a block and returns its value.
-    """
-
-    name: str
-    kernels: tuple[int, ...]
-    percents: tuple[int, ...]
-    build: Callable[[NetworkBuilder, str, int, int, int, int, int], int]
-
-
-def _skip(b: NetworkBuilder, name: str, x: int, out: int, stride: int) -> int:
-    """The input, through a 1 x 1 convolution where the shape changes: every block has a residual."""
-    return x if stride == 1 and b.shape(x)[0] == out else b.conv(f"{name}.skip", x, out, stride=stride)
-
-
-def _mbv1_dual(b: NetworkBuilder, name: str, x: int, out: int, kernel: int, percent: int, stride: int) -> int:
-    y = b.depthwise(f"{name}.depthwise1", x, kernel=kernel, stride=stride, activation="relu")
-    y = b.conv(f"{name}.pointwise1", y, out, activation="relu")
-    y = b.depthwise(f"{name}.depthwise2", y, kernel=kernel, activation="relu")
-    y = b.conv(f"{name}.pointwise2", y, out, activation="relu")
-    if stride == 1 and b.shape(x)[0] == out:
-        return b.sum(f"{name}.add", x, y)
-    return b.conv(f"{name}.skip", x, out, stride=stride, residual=y)  # ONNX Runtime adds within this convolution
-
-
-def _inverted(activation: Activation, squeeze_excite: bool) -> Callable[..., int]:
-    def build(b: NetworkBuilder, name: str, x: int, out: int, kernel: int, percent: int, stride: int) -> int:
-        skip = _skip(b, name, x, out, stride)
-        hidden = make_divisible(b.shape(x)[0] * percent / 100)
-        y = b.conv(f"{name}.expand", x, hidden, activation=activation)
-        y = b.depthwise(f"{name}.depthwise", y, kernel=kernel, stride=stride, activation=activation)
-        if squeeze_excite:
-            y = b.squeeze_excite(f"{name}.se", y, se_channels(hidden))
-        return b.conv(f"{name}.project", y, out, residual=skip)
-
-    return build
-
-
-def _residual(squeeze_excite: bool) -> Callable[..., int]:
-    def build(b: NetworkBuilder, name: str, x: int, out: int, kernel: int, percent: int, stride: int) -> int:
-        skip = _skip(b, name, x, out, stride)
-        hidden = make_divisible(out * percent / 100)
-        y = b.conv(f"{name}.reduce", x, hidden, activation="relu")
-        y = b.conv(f"{name}.spatial", y, hidden, kernel=kernel, stride=stride, activation="relu")
-        if squeeze_excite:
-            y = b.squeeze_excite(f"{name}.se", y, make_divisible(b.shape(x)[0] // 4))
-        return b.conv(f"{name}.expand", y, out, activation="relu", residual=skip)
-
-    return build
-
-
-def _fused(b: NetworkBuilder, name: str, x: int, out: int, kernel: int, percent: int, stride: int) -> int:
-    skip = _skip(b, name, x, out, stride)
-    hidden = make_divisible(b.shape(x)[0] * percent / 100)
-    y = b.conv(f"{name}.fused", x, hidden, kernel=kernel, stride=stride, activation="hswish")
-    return b.conv(f"{name}.project", y, out, residual=skip)
-
-
-BLOCKS = (
-    BlockType("mbv1_dual", (3, 5), (), _mbv1_dual),
-    BlockType("mbv2", (3, 5), (400, 600, 800), _inverted("relu6", False)),
-    BlockType("mbv3", (3, 5), (400, 600, 800), _inverted("hswish", True)),
-    BlockType("resnet", (3, 5, 7), (50, 100, 150), _residual(False)),
-    BlockType("resnet_se", (3, 5, 7), (50, 100, 150), _residual(True)),
-    BlockType("fused_mbconv", (3, 5, 7), (100, 200, 300, 400), _fused),
-)
-KINDS = {kind.name: i for i, kind in enumerate(BLOCKS)}  # positions by name
+STRIDES = "".join(str(stage.stride) for stage in STAGES)
 
 
 class SpaceEvoSpace(Space):
@@ -139,6 +69,7 @@ class SpaceEvoSpace(Space):
         options: dict[str, object],
     ) -> None:
         self.name, self.options, self._blocks, self._head = "spaceevo", options, tuple(blocks), head
+        self._strides = [int(digit) for digit in str(options.get("strides", STRIDES))]
         resolutions = options["resolutions"]
         assert isinstance(resolutions, list)
         genes = [
@@ -180,11 +111,11 @@ class SpaceEvoSpace(Space):
         x = b.conv("stem", b.image, values["stem.width"], kernel=3, stride=stride, activation=activation)
         for i in range(1, values["stage0.depth"] + 1):
             x = BLOCKS[3].build(b, f"stage0.block{i}", x, values["stage0.width"], 3, 50, 1)
-        for s, (stage, kind) in enumerate(zip(STAGES, self._blocks, strict=True), 1):
+        for s, (kind, strided) in enumerate(zip(self._blocks, self._strides, strict=True), 1):
             for i in range(1, values[f"stage{s}.depth"] + 1):
                 name = f"stage{s}.block{i}"
                 kernel, percent = values[f"{name}.kernel"], values.get(f"{name}.expand", 100)
-                x = kind.build(b, name, x, values[f"stage{s}.width"], kernel, percent, stage.stride if i == 1 else 1)
+                x = kind.build(b, name, x, values[f"stage{s}.width"], kernel, percent, strided if i == 1 else 1)
         final, features = self._head
         x = b.conv("final_expand", x, final, activation=activation)
         x = b.global_pool("pool", x)
@@ -202,6 +133,7 @@ def spaceevo(
     num_classes: int = 1000,
     resolutions: int | Iterable[int] = RESOLUTIONS,
     stem_stride: int = 2,
+    strides: str = STRIDES,
     in_channels: int = 3,
     activation: str = ACTIVATIONS[0],
     features: int = FEATURES,
@@ -221,6 +153,7 @@ def spaceevo(
         num_classes: Outputs.
         resolutions: Image sizes in pixels to choose from; one number for a single size.
         stem_stride: 2 as published, or 1.
+        strides: A digit a stage, 1 or 2: how far apart the positions are at which its first block is computed.
         in_channels: 3 for colour, 1 for grey pictures.
         activation: Of the stem and the head, "hswish" as published or "relu".
         features: Channels of the layer between pooling and the classifier, times `width`; 0 for no such layer.
@@ -241,6 +174,9 @@ def spaceevo(
         raise SpaceError(f"num_classes (={num_classes}) and in_channels (={in_channels}) must be at least 1.")
     if stem_stride not in (1, 2) or not 0.1 <= width <= 4:
         raise SpaceError(f"stem_stride (={stem_stride}) must be 1 or 2 and width (={width}) between 0.1 and 4.")
+    strides = str(strides)
+    if len(strides) != len(STAGES) or set(strides) - {"1", "2"}:
+        raise SpaceError(f"strides (={strides!r}) must be {len(STAGES)} digits, 1 or 2.")
     if activation not in ACTIVATIONS:
         raise SpaceError(f"activation (={activation!r}) must be one of: {', '.join(ACTIVATIONS)}.")
     if features < 0:
@@ -257,6 +193,8 @@ def spaceevo(
         "activation": activation,
         "features": features,
     }
+    if strides != STRIDES:  # left out where it is as published: runs from before there was a choice open as they did
+        options["strides"] = strides
     chosen = [BLOCKS[int(digit)] for digit in blocks]
     widths = [scaled(stage.widths(int(digit)), width) for stage, digit in zip(STAGES, windows, strict=True)]
     return SpaceEvoSpace(chosen, widths, scaled(OUTER, width), head(width, features), options)

@@ -65,7 +65,8 @@ def cut_points(have: list[int], want: tuple[int, ...]) -> list[int]:
         if len(links) < stages:
             raise TrainingError(
                 f"The teacher has {len(links)} blocks with maps of {size} px, the hyperspace has {stages} stages "
-                "there; choose a teacher with the strides of the space, such as ofa_mbv3 with the same stem_stride."
+                "there; choose a teacher with the strides of the space: a run of spaceevo with the same stem_stride "
+                "and strides, or where these are 222121, of ofa_mbv3."
             )
         found += [links[-(-len(links) * i // stages) - 1] for i in range(1, stages + 1)]
     return found

@@ -93,7 +93,7 @@ def design_space(
     Example: nas design-space --data cifar10/ --limits 0.5,1,2 -o width=0.5 --out small
 
     For INT8 and few classes, -o activation=relu -o features=0 leaves out HardSwish of stem and head and the layer
-    before the classifier.
+    before the classifier; for small pictures, -o strides=212121 keeps the maps of the middle stages larger.
 
     Example: nas design-space --from designed --device local-cpu-4t --limits 1,2,4 --out other
 
@@ -105,6 +105,7 @@ def design_space(
     from nas.design.run import begin, design_space, in_precision
     from nas.design.scoring import Goal
     from nas.design.summary import print_design
+    from nas.design.teaching import check_teacher
     from nas.errors import UserError
     from nas.jax_setup import spare_autotuning
     from nas.lock import locked
@@ -156,6 +157,7 @@ def design_space(
         else:
             run, earlier = _teacher(out, data, teacher, option or [], teacher_epochs, seed), None
             origin, hyper = run.folder, _hyperspace(run, option or [], types)
+            check_teacher(run, hyper)
         begin(out, origin, hyper, how)  # refuses other options before an hour of measuring
         tables = _tables(out, hyper, target, table, networks, seed, compare=compare_fp32 and precision != "fp32")
         document = design_space(out, origin, hyper, tables, goal, how, evolution, processes, anchors or 0, earlier)
@@ -168,10 +170,11 @@ def design_space(
 
 
 def _teacher(out: Path, data: str | None, run: Path | None, options: list[str], epochs: int, seed: int) -> "Run":
-    """The run that teaches; the largest network of ofa_mbv3, trained here, where none is given."""
+    """The run that teaches; the largest network of a teacher's space, trained here, where none is given."""
+    from nas.design.teaching import teachers_space
     from nas.runs import Run
     from nas.spaces import parse_options
-    from nas.train_run import space_for, train_run
+    from nas.train_run import train_run
     from supernets import TrainConfig
     from supernets.data import load_dataset
 
@@ -179,9 +182,7 @@ def _teacher(out: Path, data: str | None, run: Path | None, options: list[str], 
         return Run.open(run)
     assert data is not None
     images = load_dataset(data, seed=seed)
-    both = ("width", "resolutions", "stem_stride")
-    given = {k: v for k, v in parse_options("spaceevo", options).items() if k in both}
-    space = space_for("ofa_mbv3", images, given)
+    space = teachers_space(images, parse_options("spaceevo", options))
     arch = space.to_text(space.largest)
     config = TrainConfig(method="scratch", arch=arch, epochs=epochs, warm_epochs=0, seed=seed)
     held_out = max(1, min(1000, len(images.train_images) // 6))
@@ -200,7 +201,8 @@ def _hyperspace(run: "Run", options: list[str], types: str | None) -> "Hyperspac
     given = parse_options("spaceevo", options)
     if wrong := {"blocks", "windows"} & given.keys():
         raise UserError(f"-o {min(wrong)}: is what is designed; leave it out.")
-    known = {k: v for k, v in run.space.options.items() if k in ("num_classes", "in_channels", "stem_stride")}
+    of_the_teacher = ("num_classes", "in_channels", "stem_stride", "strides")
+    known = {k: v for k, v in run.space.options.items() if k in of_the_teacher}
     made = get_space("spaceevo", **({"resolutions": max(image_sizes(run.space))} | known | given)).options
     kept = {k: v for k, v in made.items() if k not in ("blocks", "windows", "resolutions")}
     sizes: tuple[int, ...] = tuple(made["resolutions"])  # type: ignore[arg-type]
@@ -210,7 +212,7 @@ def _hyperspace(run: "Run", options: list[str], types: str | None) -> "Hyperspac
 def _kinds(types: str | None) -> tuple[int, ...]:
     """Positions of named block types, all of them where none is named."""
     from nas.errors import UserError
-    from search_spaces.spaceevo import KINDS
+    from search_spaces.spaceevo_blocks import KINDS
 
     wanted = list(KINDS) if types is None else list(dict.fromkeys(types.split(",")))
     if unknown := [name for name in wanted if name not in KINDS]:

@@ -30,7 +30,8 @@ from nas.runs import Run
 from nas.subnets import Subnets
 from nas.train_run import recorded_training
 from search_spaces.hyperspace import Hyperspace
-from search_spaces.spaceevo import BLOCKS, STAGES
+from search_spaces.spaceevo import STAGES
+from search_spaces.spaceevo_blocks import BLOCKS
 
 _BATCH = 100  # images a run of a file
 

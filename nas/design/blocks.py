@@ -9,7 +9,8 @@ import numpy as np
 from nas.errors import RunError
 from nas.files import write_bytes
 from search_spaces.hyperspace import Hyperspace
-from search_spaces.spaceevo import BLOCKS, STAGES
+from search_spaces.spaceevo import STAGES
+from search_spaces.spaceevo_blocks import BLOCKS
 
 if TYPE_CHECKING:
     from supernets.distill import Distilled

@@ -10,13 +10,13 @@ import numpy as np
 
 from nas.console import progress
 from nas.design.blocks import read_all, stage_file, write_stage
+from nas.design.teaching import run_teacher
 from nas.design.workers import OnStep, spread
-from nas.errors import RunError
 from nas.runs import Run
-from nas.subnets import Subnets, image_sizes
-from search_spaces import Network, Space
+from nas.subnets import Subnets
 from search_spaces.hyperspace import Hyperspace, StageSpace
-from search_spaces.spaceevo import BLOCKS, STAGES
+from search_spaces.spaceevo import STAGES
+from search_spaces.spaceevo_blocks import BLOCKS
 
 if TYPE_CHECKING:
     from supernets.distill import DistillConfig, Distilled, MapBatch, Maps
@@ -93,30 +93,6 @@ class Distiller:
         finally:
             close()
         write_stage(stage_file(self.folder, stage, kind), found)
-
-
-def run_teacher(subnets: Subnets, hyper: Hyperspace) -> "Teacher":
-    """The largest network of a run, or the one that it trained alone, cut at the hyperspace's stages."""
-    import jax.numpy as jnp
-
-    from supernets.calibrate import network_moments
-    from supernets.teacher import Teacher
-
-    resolution = max(hyper.resolutions)
-    network = teacher_network(subnets.run.space, subnets.run.config["train"], resolution)
-    images = jnp.asarray(subnets.seen_images(resolution))
-    params = {name: jnp.asarray(value) for name, value in subnets.params.items()}
-    sizes = tuple(hyper.size_before(s, resolution) for s in range(1, len(STAGES) + 2))
-    return Teacher(params, network, network_moments(params, network, images), sizes)
-
-
-def teacher_network(space: Space, trained: dict[str, Any], resolution: int) -> Network:
-    """A run's own network if it trained one alone, else the largest of its space at a resolution."""
-    alone = space.network(space.parse(trained["arch"])) if trained.get("method") == "scratch" else None
-    sizes = (alone.size,) if alone else image_sizes(space)
-    if resolution not in sizes:
-        raise RunError(f"The teacher was trained at {list(sizes)} px, the spaces' largest is {resolution} px.")
-    return alone or space.network(space.largest_at(resolution))
 
 
 def _teacher_maps(

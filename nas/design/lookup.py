@@ -7,7 +7,8 @@ import numpy as np
 
 from search_spaces import Network, Operator
 from search_spaces.hyperspace import Design, Hyperspace, block_choices
-from search_spaces.spaceevo import BLOCKS, STAGES
+from search_spaces.spaceevo import STAGES
+from search_spaces.spaceevo_blocks import BLOCKS
 
 Cost = Callable[[Operator], float]  # ms of an operator
 

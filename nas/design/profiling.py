@@ -11,7 +11,8 @@ from nas.design.evolution import random_design, uniform
 from nas.design.lookup import last_windows
 from search_spaces import Network
 from search_spaces.hyperspace import Design, Hyperspace, block_choices
-from search_spaces.spaceevo import BLOCKS, STAGES
+from search_spaces.spaceevo import STAGES
+from search_spaces.spaceevo_blocks import BLOCKS
 
 if TYPE_CHECKING:
     from latency_tables import Device

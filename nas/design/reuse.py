@@ -14,7 +14,8 @@ from nas.design.scoring import finished, hyper_of
 from nas.errors import RunError, UserError
 from nas.files import write_bytes
 from search_spaces.hyperspace import Hyperspace
-from search_spaces.spaceevo import BLOCKS, STAGES
+from search_spaces.spaceevo import STAGES
+from search_spaces.spaceevo_blocks import BLOCKS
 
 if TYPE_CHECKING:
     from supernets.distill import DistillConfig

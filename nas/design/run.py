@@ -22,7 +22,8 @@ from nas.files import writable_folder, write_json
 from predictors.space_quality import parts
 from search_spaces.hyperspace import Design, Hyperspace
 from search_spaces.space_file import SPACE_FILE
-from search_spaces.spaceevo import BLOCKS, STAGES
+from search_spaces.spaceevo import STAGES
+from search_spaces.spaceevo_blocks import BLOCKS
 
 if TYPE_CHECKING:
     from latency_tables import Device, LatencyTable

@@ -13,7 +13,8 @@ from nas.design.lookup import Lookup, StageLookup, outer_latency, stage_latency
 from nas.errors import RunError, UserError
 from predictors.space_quality import quality
 from search_spaces.hyperspace import Design, Hyperspace
-from search_spaces.spaceevo import KINDS, STAGES
+from search_spaces.spaceevo import STAGES
+from search_spaces.spaceevo_blocks import KINDS
 
 if TYPE_CHECKING:
     from latency_tables import LatencyTable

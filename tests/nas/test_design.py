@@ -23,7 +23,8 @@ from nas.spaces import open_space
 from predictors.space_quality import parts, quality
 from search_spaces import SpaceError, get_space
 from search_spaces.hyperspace import Hyperspace, StageSpace
-from search_spaces.spaceevo import BLOCKS, STAGES
+from search_spaces.spaceevo import STAGES, STRIDES
+from search_spaces.spaceevo_blocks import BLOCKS
 from supernets.distill import judged_archs
 
 TINY = Hyperspace(width=0.1, num_classes=4, resolutions=(28,), stem_stride=1, in_channels=1, types=(0, 3))
@@ -57,9 +58,11 @@ def lookup_of(hyper, rows=2):
     return Lookup(hyper, stages, *outer_latency(hyper, cost, 0.25)), archs, cost
 
 
-def test_latencies_add_up_to_those_of_whole_networks():
+@pytest.mark.parametrize("strides", [STRIDES, "212121"])
+def test_latencies_add_up_to_those_of_whole_networks(strides):
     """Every network that the lookup can draw from a space with one network a stage, against the space itself."""
-    hyper = Hyperspace(width=0.15, num_classes=4, resolutions=(28,), stem_stride=1, in_channels=1, types=(1, 3))
+    made = {"width": 0.15, "num_classes": 4, "resolutions": (28,), "stem_stride": 1, "in_channels": 1, "types": (1, 3)}
+    hyper = Hyperspace(**made, strides=strides)
     lookup, archs, cost = lookup_of(hyper, rows=1)
     design = (1, 3, 1, 3, 1, 3, *(windows[-1] for windows in hyper.windows))
     space, rng = hyper.space(design), np.random.default_rng(1)

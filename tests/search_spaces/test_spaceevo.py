@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from search_spaces import SpaceError, get_space
-from search_spaces.spaceevo import BLOCKS, STAGES
+from search_spaces.hyperspace import Hyperspace
+from search_spaces.spaceevo import STAGES, STRIDES
+from search_spaces.spaceevo_blocks import BLOCKS
 
 
 def test_windows_are_the_releases():
@@ -72,6 +74,24 @@ def test_stem_and_head_can_be_without_what_int8_makes_slow():
 
 
 @pytest.mark.parametrize(
+    ("strides", "sizes"),
+    [("222121", [16, 8, 4, 4, 2, 2]), (212121, [16, 16, 8, 8, 4, 4]), ("121212", [32, 16, 16, 8, 8, 4])],
+)
+def test_strides_decide_the_sizes_of_maps(strides, sizes):
+    """Of a space and of the stages that are distilled; widths, kernels and expansions stay, and so do the names."""
+    options = {"width": 0.5, "resolutions": 32, "stem_stride": 1}
+    space, published = get_space("spaceevo", strides=strides, **options), get_space("spaceevo", **options)
+    assert space.genes == published.genes
+    network = space.network(space.largest)
+    shapes = dict(zip((op.name for op in network), (op.out_shape for op in network), strict=True))
+    assert [shapes[f"stage{s}.block1.project"][1] for s in range(1, len(STAGES) + 1)] == sizes
+    hyper = Hyperspace(width=0.5, resolutions=(32,), stem_stride=1, strides=str(strides))
+    assert [hyper.size_before(s, 32) for s in range(2, len(STAGES) + 2)] == sizes
+    assert hyper.space(hyper.throughout(1)).options.get("strides", STRIDES) == str(strides)
+    assert get_space("spaceevo", **space.options).network(space.largest).kernels == network.kernels
+
+
+@pytest.mark.parametrize(
     ("options", "word"),
     [
         ({"blocks": "16"}, "blocks"),
@@ -82,6 +102,8 @@ def test_stem_and_head_can_be_without_what_int8_makes_slow():
         ({"resolutions": 4}, "resolutions"),
         ({"activation": "swish"}, "hswish, relu"),
         ({"features": -1}, "features"),
+        ({"strides": "22222"}, "strides"),
+        ({"strides": 322121}, "strides"),
     ],
 )
 def test_mistakes_are_told(options, word):

@@ -1,12 +1,15 @@
 """Distilling stages: masks against networks at their true size, the loss's closed form."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from search_spaces.hyperspace import Hyperspace, StageSpace
-from search_spaces.spaceevo import BLOCKS
+from search_spaces.spaceevo import STRIDES
+from search_spaces.spaceevo_blocks import BLOCKS
 from supernets import masked
 from supernets.chain import forward
 from supernets.distill import (
@@ -38,12 +41,17 @@ def test_noise_to_signal_ratio_by_hand():
 
 
 @pytest.mark.parametrize(
-    ("kind", "stage"),
-    [(2, 4), pytest.param(0, 2, marks=pytest.mark.slow), pytest.param(4, 4, marks=pytest.mark.slow)],
+    ("kind", "stage", "strides"),
+    [
+        (2, 4, STRIDES),
+        pytest.param(1, 2, "212121", marks=pytest.mark.slow),
+        pytest.param(0, 2, STRIDES, marks=pytest.mark.slow),
+        pytest.param(4, 4, STRIDES, marks=pytest.mark.slow),
+    ],
 )
-def test_masks_compute_the_network_itself(kind, stage):
+def test_masks_compute_the_network_itself(kind, stage, strides):
     """Result and gradient of random networks: of the superset's masked programs, and of the network alone."""
-    space = StageSpace(HYPER, stage, BLOCKS[kind], (5, 6), 28)
+    space = StageSpace(replace(HYPER, strides=strides), stage, BLOCKS[kind], (5, 6), 28)
     superset, rng = space.superset, np.random.default_rng(0)
     networks = [superset] + [
         space.network(x) for x in (space.cardinality - 1, 0 * space.cardinality, *space.sample(rng, 1))
