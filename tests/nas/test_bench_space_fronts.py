@@ -1,0 +1,63 @@
+"""Fronts of `scripts/bench_space_design.py`: compared with each other, by hand; accuracies taken from before."""
+
+import json
+
+import numpy as np
+import pytest
+from space_fronts import RECORD, compared, measured
+
+from latency_tables import onnx_model
+from latency_tables.int8 import quantize
+from search_spaces import get_space
+
+DEVICE = "local-cpu-1t-int8"
+SPACE = {"name": "ofa_mbv3", "options": {"width": 0.1, "resolutions": [12], "stem_stride": 2, "in_channels": 1}}
+
+
+def front(folder, *rows):
+    return {"folder": folder, "networks": [{"test": test, "latency_ms": ms} for test, ms in rows]}
+
+
+def test_fronts_are_compared_where_both_are():
+    """80 % in 2 ms against 1 and 60 in 0.6 against 0.5: twice as fast; 70 % in 0.6 ms is 10 points above 60."""
+    ours = front("designed-0", (70.0, 0.5), (81.0, 1.0))
+    beaten = (75.0, 3.0)  # by their own network of 80 %: nothing is won over it
+    theirs = front("hand-0", (60.0, 0.6), (80.0, 2.0), beaten)
+    other_seed, out_of_reach = front("hand-1", (0.0, 9.0)), front("best-0", (90.0, 0.1))
+    found = compared([ours, theirs, other_seed, out_of_reach], "designed")
+    assert found == {
+        "hand": {"times_faster": [pytest.approx(2.0)], "points_better": [pytest.approx(10.0)]},
+        "best": {"times_faster": [None], "points_better": [None]},
+    }
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A front of one quantised network with random weights."""
+    folder = tmp_path_factory.mktemp("fronts") / "designed-0"
+    folder.mkdir()
+    space = get_space(SPACE["name"], **SPACE["options"], num_classes=4)
+    x, rng = 0 * space.cardinality, np.random.default_rng(0)
+    (folder / "fp32.onnx").write_bytes(onnx_model(space.network(x)).SerializeToString())
+    quantize(folder / "fp32.onnx", rng.normal(size=(8, 1, 12, 12)).astype(np.float32), folder / "0.onnx")
+    row = {"file": "0.onnx", "arch": space.to_text(x), "size": 12, "table_ms": 0.1}
+    (folder / RECORD).write_text(json.dumps({"space": SPACE, "seed": 0, "networks": [row]}))
+    return folder
+
+
+def test_accuracies_of_files_that_are_gone_stay_and_their_networks_are_timed(files, pictures_file):
+    """Those of the fronts that have no files now; times are all of this run."""
+    arch = json.loads((files / RECORD).read_text())["networks"][0]["arch"]
+    gone = {"space": SPACE, "seed": 0, "networks": [{"arch": arch, "test": 77.7, "latency_ms": 1e9}]}
+    before = {
+        "data": pictures_file.stem,
+        "conditions": {"precision": "int8"},
+        "fronts": [gone | {"folder": "hand-0"}, gone | {"folder": "designed-1"}],
+    }
+    found = measured([files], str(pictures_file), DEVICE, 0.05, before)
+    assert [f["folder"] for f in found["fronts"]] == ["designed-0", "hand-0"]  # designs are never taken from before
+    here, there = (f["networks"][0] for f in found["fronts"])
+    assert there["test"] == 77.7 and "not kept" in found["fronts"][1]["files"]
+    assert 0 <= here["test"] <= 100 and 0 < there["latency_ms"] < 1e3 and 0 < here["latency_ms"] < 1e3
+    with pytest.raises(SystemExit, match="other in int8, not of quarters"):
+        measured([files], str(pictures_file), DEVICE, 0.05, before | {"data": "other"})
