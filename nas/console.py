@@ -94,12 +94,15 @@ def _bar(label: str) -> Iterator[Update]:
 @contextmanager
 def _lines(label: str) -> Iterator[Update]:
     start = last = time.monotonic()
-    first: tuple[float, float] | None = None  # time and progress of the first update: before it, programs compile
+    # time and progress of the first update, for before it programs compile; progress that falls begins another part
+    first, before = (start, 0.0), float("inf")
 
     def update(done: float, total: float, note: str) -> None:
-        nonlocal first, last
+        nonlocal first, before, last
         now = time.monotonic()
-        first = first or (now, done)
+        if done < before:
+            first = (now, done)
+        before = done
         if now - last < _PLAIN_SECONDS or not total:
             return
         last = now

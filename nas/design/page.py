@@ -22,12 +22,14 @@ svg { max-width: 100%; height: auto } svg text { fill: currentColor; font-size: 
 
 def write_page(folder: Path, document: dict[str, Any]) -> Path:
     """Writes `design.html`, which needs nothing from elsewhere; `document` is that of `design.json`."""
-    space, device = document["space"]["options"], html.escape(document["device"])
+    space, device = dict(document["space"]["options"]), html.escape(document["device"])
+    blocks, windows = space.pop("blocks"), space.pop("windows")
+    others = html.escape(", ".join(f"{key}={value}" for key, value in space.items()))
     page = f"""<!doctype html><html lang="en"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>Space designed for {device}</title>
 <style>{_STYLE}</style><h1>Space designed for {device}</h1>
-<p>spaceevo, blocks {space["blocks"]}, windows {space["windows"]}; score {document["score"]:.5g}, the best of
-{len(document["curve"])} spaces.</p>
+<p>spaceevo, blocks {blocks}, windows {windows}; score {document["score"]:.5g}, the best of
+{len(document["curve"])} spaces. All spaces: {others}.</p>
 <h2>Under every limit</h2>{_limits(document["limits"])}
 <h2>Scores of the evolution</h2>
 <p>A dot a space in the order in which they were scored; the line is the best so far.</p>{curve(document["curve"])}
