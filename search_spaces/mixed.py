@@ -15,7 +15,6 @@ MODES = ("symmetric", "asymmetric")
 _LETTERS = {(32, None): "f", (8, None): "s", (8, "symmetric"): "s", (8, "asymmetric"): "a"}
 _CHECKED = 64  # random architectures
 _SPLIT = "+"
-_WHOLE = 0.25  # of the runs that a mutation gives one precision: all operators
 
 
 class MixedSpace(Space):
@@ -91,30 +90,6 @@ class MixedSpace(Space):
             rate = np.clip(rng.uniform(-0.25, 1.25, size=(n, 1)), 0, 1)
             X[:, columns] = rng.random((n, len(columns))) < rate
         return X
-
-    def mutate(self, X: np.ndarray, rng: np.random.Generator, rate: float | np.ndarray = 0.1) -> np.ndarray:
-        """Gene by gene; and in half of the children (fewer where `rate` is a third of a gene or less) a run as one.
-
-        All operators of a run, or of the network, get one precision and one mode: operator by operator the way from
-        float to integers leads through networks cut into pieces, which conversions make slower than either end.
-        """
-        X, m = super().mutate(X, rng, rate), len(self.operators)
-        ends = np.sort(rng.integers(0, m + 1, size=(len(X), 2)), axis=1)
-        ends[rng.random(len(X)) < _WHOLE] = 0, m
-        chosen = rng.random(len(X)) < min(0.5, 1.5 * float(np.mean(rate)) * len(self.genes))
-        for columns, at in ((self.bits_columns, np.arange(m)), self._modes):
-            within = chosen[:, None] & (ends[:, :1] <= at) & (at < ends[:, 1:])
-            X[:, columns] = np.where(within, rng.integers(0, 2, size=(len(X), 1)), X[:, columns])
-        return self.canonical(X)
-
-    @cached_property
-    def _modes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Columns of all modes, and of which operator each is."""
-        found = [
-            (self.index[f"{name}.mode"], i) for i, name in enumerate(self.operators) if f"{name}.mode" in self.index
-        ]
-        columns, at = np.array(found).T
-        return columns, at
 
     def reads_image(self, X: np.ndarray) -> np.ndarray:
         """As in the space of architectures."""

@@ -33,23 +33,6 @@ def test_populations_stay_canonical_and_texts_round_trip(space, rng):
     assert share.min() == 0 and share.max() == 1 and ((share > 0.2) & (share < 0.8)).any()
 
 
-def test_mutations_give_a_run_of_operators_one_precision(space, rng):
-    """From all in float at a rate of hardly a gene: what is on integers is mostly one run, and sometimes everything."""
-    start = np.zeros((400, len(space.genes)), dtype=np.int64)
-    start[:, : len(space.base.genes)] = space.base.cardinality - 1  # the largest: every operator is there
-    children = space.mutate(start, rng, 1 / len(space.genes))
-    on = space.on_integers(children) & space.present(children)
-    pieces = (np.diff(on, axis=1, prepend=False) & on).sum(axis=1)
-    share = on.sum(axis=1) / space.present(children).sum(axis=1)
-    assert (
-        (pieces[share > 0.1] <= 3).mean() > 0.9
-        and (share == 1).sum() >= 8
-        and ((share > 0.1) & (share < 0.9)).sum() >= 40
-    )
-    modes = {frozenset(space.precision(x).values()) - {None} for x in children[share == 1]}
-    assert {frozenset({"symmetric"}), frozenset({"asymmetric"})} <= modes
-
-
 def test_size_against_enumeration():
     """A small user's space: one gene that adds an operator."""
     from predictors.feature_groups import enumerate_space
