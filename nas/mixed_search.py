@@ -100,7 +100,8 @@ def mixed_search(folder: Path, settings: SearchSettings, table_file: Path | None
         rows = candidates(result.Y, bound, settings.measured)
         if not len(rows):
             raise InfeasibleError(f"None of {len(result.X)} networks is predicted to meet the limits; raise them.")
-        alike = uniform_precision(space, result.X[rows[_spread(len(rows))]])
+        compared = space.architectures(result.X[rows[_spread(len(rows))]])
+        alike = np.concatenate([space.in_one_precision(compared, np.full(len(compared), on)) for on in (False, True)])
         baseline_accuracy = list(accuracies(alike))
     # the workers are gone: the machine is quiet for measuring
     X = np.concatenate([result.X[rows], alike])
@@ -157,17 +158,6 @@ def mixed_cost(name: str, space: MixedSpace, folder: Path) -> Cost:
     if base.device is not None or base.alone:
         raise UserError(f"--objective {name} is of one precision; with --precision mixed use size_bytes, macs, params.")
     return Cost(name, lambda X: base.values(space.architectures(X)), known=base.known, version=base.version)
-
-
-def uniform_precision(space: MixedSpace, X: np.ndarray) -> np.ndarray:
-    """The architectures of genotypes, all in float and all on integers with symmetric weights, `[2 n, genes]`."""
-    made = []
-    for bits in (0, 1):
-        Y = np.zeros_like(X)
-        Y[:, : len(space.base.genes)] = space.architectures(X)
-        Y[:, space.bits_columns] = bits
-        made.append(space.canonical(Y))
-    return np.concatenate(made)
 
 
 def _spread(n: int) -> np.ndarray:

@@ -91,6 +91,75 @@ class MixedSpace(Space):
             X[:, columns] = rng.random((n, len(columns))) < rate
         return X
 
+    def in_one_precision(self, architectures: np.ndarray, on_integers: np.ndarray) -> np.ndarray:
+        """Genotypes whose operators are all in float or all on integers, with symmetric weights.
+
+        Args:
+            architectures: Genotypes of the space of architectures, `[n, its genes]`.
+            on_integers: Whether each is on integers, bool `[n]`.
+        """
+        X = np.zeros((len(architectures), len(self.genes)), dtype=np.int64)
+        X[:, : len(self.base.genes)] = architectures
+        X[:, self.bits_columns] = np.where(on_integers, BITS.index(8), BITS.index(32))[:, None]
+        return self.canonical(X)
+
+    def spread(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """That of the space of architectures, all in one precision: its ends in both, those between in either.
+
+        What a network loses and gains on integers is seen by these; half rounded, all are slow.
+        """
+        spread = self.base.spread(rng, n)
+        architectures = np.concatenate([spread[:2], spread])
+        either = rng.integers(2, size=len(spread) - 2)
+        return self.in_one_precision(architectures, np.r_[0, 0, 1, 1, either] == 1)
+
+    def mutate(self, X: np.ndarray, rng: np.random.Generator, rate: float | np.ndarray = 0.1) -> np.ndarray:
+        """As in any space; an operator that comes in has the precision of the one before it."""
+        return self._settled(super().mutate(X, rng, rate), self.present(X))
+
+    def crossover(self, A: np.ndarray, B: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Architectures are crossed as in any space; precisions are one parent's up to some operator, then the other's.
+
+        What an operator's precision is worth depends on that of its neighbours (conversions). Where one parent lacks
+        an operator, it has the other's.
+        """
+        A, B = np.atleast_2d(A), np.atleast_2d(B)
+        cut = rng.integers(len(self.operators) + 1, size=(len(A), 1))
+        in_a, in_b = self.present(A), self.present(B)
+        from_a = np.where(in_a & in_b, np.arange(len(self.operators)) < cut, in_a)
+        either = rng.random((len(A), len(self.base.genes))) < 0.5
+        child = np.where(np.concatenate([either, from_a[:, self._operator_of_gene]], axis=1), A, B)
+        return self._settled(self.canonical(child), in_a | in_b)
+
+    def _settled(self, X: np.ndarray, known: np.ndarray) -> np.ndarray:
+        """Genotypes where operators not `known`, bool `[n, operators]`, have the precision of the last known before."""
+        X, present, rows = X.copy(), self.present(X), np.arange(len(X))[:, None]
+        for columns, operators in (
+            (self.bits_columns, np.arange(len(self.operators))),
+            (self._mode_columns, self._weighted),
+        ):
+            there = present[:, operators]
+            sure = there & known[:, operators]
+            before = np.maximum.accumulate(np.where(sure, np.arange(len(columns)), -1), axis=1)
+            values = X[:, columns]
+            X[:, columns] = np.where(there & ~sure & (before >= 0), values[rows, before], values)
+        return self.canonical(X)
+
+    @cached_property
+    def _weighted(self) -> np.ndarray:
+        """Positions of the operators with weights."""
+        return np.array([i for i, name in enumerate(self.operators) if f"{name}.mode" in self.index])
+
+    @cached_property
+    def _mode_columns(self) -> np.ndarray:
+        return np.array([self.index[f"{self.operators[i]}.mode"] for i in self._weighted])
+
+    @cached_property
+    def _operator_of_gene(self) -> np.ndarray:
+        """Position of the operator of every gene of precision."""
+        place = {name: i for i, name in enumerate(self.operators)}
+        return np.array([place[gene.name.rpartition(".")[0]] for gene in self.genes[len(self.base.genes) :]])
+
     def reads_image(self, X: np.ndarray) -> np.ndarray:
         """As in the space of architectures."""
         return self.base.reads_image(self.architectures(X))

@@ -138,6 +138,17 @@ class Space(ABC):
         ends = np.where(lean > 0, self.largest, self.smallest)
         return self.canonical(np.where(rng.random(X.shape) < abs(lean), ends, X))
 
+    def spread(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """The space's ends, and networks of every size between them; half of `n`, to begin a search with.
+
+        Genes drawn uniformly make networks of middling cost, and a predictor fitted on those alone knows
+        nothing of the large ones. Here all genes of a network are drawn around one level of its own.
+        """
+        most = self.cardinality - 1
+        levels = rng.random((max(1, n // 2), 1))
+        between = rng.binomial(most, levels, size=(len(levels), len(most)))
+        return self.canonical(np.concatenate([np.stack([np.zeros_like(most), most]), between]))
+
     def mutate(self, X: np.ndarray, rng: np.random.Generator, rate: float | np.ndarray = 0.1) -> np.ndarray:
         """Redraws every gene with probability `rate` (a number, or one per gene)."""
         X = np.atleast_2d(X)

@@ -117,22 +117,6 @@ class Searcher(ABC):
             raise InfeasibleError(f"No architecture of {self.space.name} meets the limits ({parts}); raise them.")
         return found
 
-    def spread(self, n: int) -> np.ndarray:
-        """The space's ends, and networks of every size between them; half of `n`, to begin a search with.
-
-        Genes drawn uniformly make networks of middling cost, and a predictor fitted on those alone knows
-        nothing of the large ones. Here all genes of a network are drawn around one level of its own.
-        """
-        most = self.space.cardinality - 1
-        levels = self.rng.random((max(1, n // 2), 1))
-        between = self.rng.binomial(most, levels, size=(len(levels), len(most)))
-        return np.concatenate([self.ends(), self.space.canonical(between)])
-
-    def ends(self) -> np.ndarray:
-        """The architectures with the first and with the last choice of every gene, `[2, genes]`."""
-        most = self.space.cardinality - 1
-        return self.space.canonical(np.stack([np.zeros_like(most), most]))
-
     @staticmethod
     def _keys(X: np.ndarray) -> list[bytes]:
         return [row.tobytes() for row in np.ascontiguousarray(X, dtype=np.int64)]

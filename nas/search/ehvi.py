@@ -83,11 +83,11 @@ class EHVI(Searcher):
 
     def _first(self, n: int) -> np.ndarray:
         if not (self.zero_cost and self._costs):
-            return self.spread(n)
+            return self.space.spread(self.rng, n)
         # a cost must be learned where the front will be, and nothing but zero-cost scores tells where
         front = zero_cost_front(self.space)
         evenly = np.linspace(0, len(front) - 1, self.initial // 2).round().astype(int)
-        return np.concatenate([front[self.rng.permutation(evenly)], self.spread(n)])
+        return np.concatenate([front[self.rng.permutation(evenly)], self.space.spread(self.rng, n)])
 
     # -- models --------------------------------------------------------------------------------
 

@@ -47,7 +47,7 @@ class Linas(Searcher):
 
     def _propose(self, n: int) -> np.ndarray:
         if len(self._asked) < self.initial or len(self.X) < 2:
-            return self.top_up(self.spread(n), n)
+            return self.top_up(self.space.spread(self.rng, n), n)
         waiting = self.fresh(self._queue)
         if len(waiting) >= n and len(self.X) - self._fitted < self.refit:
             return waiting

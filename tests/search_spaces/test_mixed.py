@@ -71,3 +71,39 @@ def test_mistakes_are_told(space):
     for name in ("proxyless", "nasbench201"):
         with pytest.raises(SpaceError, match="decided otherwise"):
             MixedSpace(get_space(name))
+
+
+def test_an_operator_that_comes_in_has_the_precision_of_the_one_before_it(rng):
+    space = MixedSpace(get_space("ofa_resnet50", resolutions=(64,)))
+    base = np.stack([space.base.smallest] * 40)
+    for on in (False, True):
+        X = space.in_one_precision(base, np.full(len(base), on))
+        rates = np.zeros(len(space.genes))
+        rates[: base.shape[1]] = 0.9  # architectures only
+        mutants = space.mutate(X, rng, rates)
+        assert (space.present(mutants).sum(axis=1) > space.present(X).sum(axis=1)).any()
+        assert (space.on_integers(mutants) == (space.present(mutants) & on)).all()
+        assert (space.mutate(X, rng, 0.0) == X).all()
+
+
+def test_children_of_one_precision_have_it_and_others_are_cut_once(rng):
+    space = MixedSpace(get_space("ofa_resnet50", resolutions=(64,)))
+    base = space.base.sample(rng, 60)
+    integers, floats = (space.in_one_precision(base, np.full(len(base), on)) for on in (True, False))
+    children = space.crossover(integers, integers[::-1], rng)
+    assert (space.on_integers(children) == space.present(children)).all()
+    assert (children[:, : base.shape[1]] != base).any()
+    for child in space.crossover(integers, floats, rng):  # of the same architectures
+        bits = space.on_integers(child)[0][space.present(child)[0]]
+        assert (np.diff(bits.astype(int)) != 0).sum() <= 1
+
+
+def test_searches_begin_with_networks_of_one_precision(space, rng):
+    X = space.spread(rng, 40)
+    share = (space.on_integers(X) & space.present(X)).sum(axis=1) / space.present(X).sum(axis=1)
+    assert set(share) == {0.0, 1.0} and (space.canonical(X) == X).all()
+    ends = [tuple(space.base.smallest), tuple(space.base.largest)]
+    assert [tuple(x) for x in space.architectures(X[:4])] == ends * 2
+    assert share[:4].tolist() == [0, 0, 1, 1]
+    sizes = space.present(X).sum(axis=1)
+    assert sizes.min() < sizes[4:].mean() < sizes.max()
