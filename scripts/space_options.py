@@ -42,7 +42,9 @@ def parsed(about: str | None) -> argparse.Namespace:
 
     picks = parts.add_parser("picks", parents=[every])
     picks.add_argument("--fronts", type=Path, required=True, help="What measure wrote, for the hand-made spaces.")
-    picks.add_argument("--networks", type=int, help="Limits evenly between the design's ends; by default its own.")
+    limits = picks.add_mutually_exclusive_group()
+    limits.add_argument("--networks", type=int, help="Limits evenly between the design's ends; by default its own.")
+    limits.add_argument("--limits", type=float, nargs="+", help="Of latency by the table, ms.")
     picks.set_defaults(at_once=1)
 
     alone = parts.add_parser("alone", parents=[every, data, shared])
