@@ -149,10 +149,9 @@ def picks_part(options: argparse.Namespace) -> dict[str, Any]:
     from nas.design.scoring import opened
 
     designed = opened(options.designed, options.table)
-    ends = min(designed.limits_ms), max(designed.limits_ms)
     limits = options.limits or designed.limits_ms
     if options.networks:
-        limits = np.geomspace(*ends, options.networks).tolist()
+        limits = np.geomspace(min(limits), max(limits), options.networks).tolist()
     space, size = designed.hyper.space(designed.best), max(designed.hyper.resolutions)
     found = designed_networks(designed, limits)
     rows = [{"arch": arch, "size": size, "table_ms": pick.latency_ms} for arch, pick in found]

@@ -127,9 +127,10 @@ class MixedSpace(Space):
         cut = rng.integers(len(self.operators) + 1, size=(len(A), 1))
         in_a, in_b = self.present(A), self.present(B)
         from_a = np.where(in_a & in_b, np.arange(len(self.operators)) < cut, in_a)
-        either = rng.random((len(A), len(self.base.genes))) < 0.5
-        child = np.where(np.concatenate([either, from_a[:, self._operator_of_gene]], axis=1), A, B)
-        return self._settled(self.canonical(child), in_a | in_b)
+        architectures = self.base.crossover(self.architectures(A), self.architectures(B), rng)
+        n = len(self.base.genes)
+        precisions = np.where(from_a[:, self._operator_of_gene], A[:, n:], B[:, n:])
+        return self._settled(self.canonical(np.concatenate([architectures, precisions], axis=1)), in_a | in_b)
 
     def _settled(self, X: np.ndarray, known: np.ndarray) -> np.ndarray:
         """Genotypes where operators not `known`, bool `[n, operators]`, have the precision of the last known before."""

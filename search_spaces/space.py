@@ -138,6 +138,11 @@ class Space(ABC):
         ends = np.where(lean > 0, self.largest, self.smallest)
         return self.canonical(np.where(rng.random(X.shape) < abs(lean), ends, X))
 
+    def ends(self) -> np.ndarray:
+        """The architectures with the first and with the last choice of every gene, `[2, genes]`."""
+        most = self.cardinality - 1
+        return self.canonical(np.stack([np.zeros_like(most), most]))
+
     def spread(self, rng: np.random.Generator, n: int) -> np.ndarray:
         """The space's ends, and networks of every size between them; half of `n`, to begin a search with.
 
@@ -147,7 +152,7 @@ class Space(ABC):
         most = self.cardinality - 1
         levels = rng.random((max(1, n // 2), 1))
         between = rng.binomial(most, levels, size=(len(levels), len(most)))
-        return self.canonical(np.concatenate([np.stack([np.zeros_like(most), most]), between]))
+        return np.concatenate([self.ends(), self.canonical(between)])
 
     def mutate(self, X: np.ndarray, rng: np.random.Generator, rate: float | np.ndarray = 0.1) -> np.ndarray:
         """Redraws every gene with probability `rate` (a number, or one per gene)."""

@@ -56,8 +56,7 @@ class Inputs:
 
     def __init__(self, space: Space, known: Mapping[int, Objective], costs: Sequence[int], *, zero_cost: bool) -> None:
         self._features = Features(space, zero_cost=zero_cost)
-        ends = np.stack([np.zeros_like(space.cardinality), space.cardinality - 1])
-        self._sample = np.concatenate([space.sample(np.random.default_rng(0), _SAMPLE), space.canonical(ends)])
+        self._sample = np.concatenate([space.sample(np.random.default_rng(0), _SAMPLE), space.ends()])
         self._known, self._costs = dict(known), tuple(costs)
         self._scales = {j: LogScale.of(values(self._sample)) for j, values in self._known.items()}
         self._estimates: dict[int, tuple[OperatorCosts, LogScale]] = {}
