@@ -133,8 +133,10 @@ def _networks(front: dict[str, Any]) -> list[Network]:
 def compared(fronts: list[dict[str, Any]], ours: str) -> dict[str, dict[str, list[float | None]]]:
     """The designed space against the others, for every seed.
 
-    For each network that no other of its space and seed beats in both, the fastest of ours that is as accurate, and
-    the most accurate that is as fast; the largest of these ratios and differences, None where there is none.
+    How much faster: for each of the other space's networks that no other of its seed beats in both, the fastest of
+    ours that is as accurate. How much more accurate: for each latency, of either, from the fastest to the slowest
+    network of the other space, the most accurate network that is not slower, of ours and of theirs; at other latencies
+    it was not looked for. The largest of these ratios and differences (points), None where there is none.
 
     Args:
         fronts: As `measured` has them.
@@ -147,13 +149,19 @@ def compared(fronts: list[dict[str, Any]], ours: str) -> dict[str, dict[str, lis
         own = by_name.get(f"{ours}-{seed}")
         if space == ours or own is None:
             continue
-        theirs = theirs[pareto_front(theirs * (-1, 1))]
-        faster = [ms / own[own[:, 0] >= test, 1].min() for test, ms in theirs if (own[:, 0] >= test).any()]
-        better = [own[own[:, 1] <= ms, 0].max() - test for test, ms in theirs if (own[:, 1] <= ms).any()]
+        unbeaten = theirs[pareto_front(theirs * (-1, 1))]
+        faster = [ms / own[own[:, 0] >= test, 1].min() for test, ms in unbeaten if (own[:, 0] >= test).any()]
+        shared = [t for t in (*own[:, 1], *theirs[:, 1]) if max(own[:, 1].min(), theirs[:, 1].min()) <= t]
+        better = [_best_within(own, t) - _best_within(theirs, t) for t in shared if t <= theirs[:, 1].max()]
         row = found.setdefault(space, {"times_faster": [], "points_better": []})
         row["times_faster"].append(max(map(float, faster), default=None))
-        row["points_better"].append(max(map(float, better), default=None))
+        row["points_better"].append(max(better, default=None))
     return found
+
+
+def _best_within(front: np.ndarray, ms: float) -> float:
+    """Accuracy of the most accurate network that is not slower."""
+    return float(front[front[:, 1] <= ms, 0].max())
 
 
 def points(front: dict[str, Any]) -> np.ndarray:

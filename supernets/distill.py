@@ -177,10 +177,14 @@ def distil(
 
 
 def judged_archs(space: StageSpace, rows: int, seed: int) -> np.ndarray:
-    """Random genotypes of every pair of widths, `[input widths, widths, rows, genes]`."""
+    """Genotypes of every pair of widths, the smallest and random ones of every size: `[input widths, widths, rows, genes]`.
+
+    Tight limits are kept by networks whose stages are all small, and a few uniform draws hold none of these.
+    """
     rng = np.random.default_rng([seed, 1])
     before, after = space.cardinality[:2]
-    found = space.sample(rng, int(before * after * rows)).reshape(before, after, rows, -1)
+    found = space.sample_of_every_size(rng, int(before * after * rows)).reshape(before, after, rows, -1)
+    found[:, :, 0] = space.smallest
     for i, j in product(range(before), range(after)):
         found[i, j, :, 0], found[i, j, :, 1] = i, j
     return found

@@ -19,16 +19,23 @@ def front(folder, *rows):
 
 
 def test_fronts_are_compared_where_both_are():
-    """80 % in 2 ms against 1 and 60 in 0.6 against 0.5: twice as fast; 70 % in 0.6 ms is 10 points above 60."""
+    """80 % in 2 ms against 1 and 60 in 0.6 against 0.5: twice as fast; 81 % within 1 ms is 21 points above 60."""
     ours = front("designed-0", (70.0, 0.5), (81.0, 1.0))
     beaten = (75.0, 3.0)  # by their own network of 80 %: nothing is won over it
     theirs = front("hand-0", (60.0, 0.6), (80.0, 2.0), beaten)
     other_seed, out_of_reach = front("hand-1", (0.0, 9.0)), front("best-0", (90.0, 0.1))
     found = compared([ours, theirs, other_seed, out_of_reach], "designed")
     assert found == {
-        "hand": {"times_faster": [pytest.approx(2.0)], "points_better": [pytest.approx(10.0)]},
+        "hand": {"times_faster": [pytest.approx(2.0)], "points_better": [pytest.approx(21.0)]},
         "best": {"times_faster": [None], "points_better": [None]},
     }
+
+
+@pytest.mark.parametrize(("slowest", "points"), [(0.9, 10.0), (1.0, 21.0)])
+def test_accuracies_are_compared_at_latencies_that_both_were_looked_for(slowest, points):
+    """70 % in 0.5 ms against 60 in 0.6; ours of 1 ms counts where the other space was looked at up to there."""
+    ours, theirs = front("designed-0", (70.0, 0.5), (81.0, 1.0)), front("hand-0", (60.0, 0.6), (55.0, slowest))
+    assert compared([ours, theirs], "designed")["hand"]["points_better"] == [points]
 
 
 @pytest.fixture(scope="module")

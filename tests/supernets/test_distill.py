@@ -119,8 +119,10 @@ def test_networks_of_every_pair_of_widths_are_judged():
     archs = judged_archs(space, 3, 0)
     assert archs.shape[:3] == (3, 4, 3)
     for i, j in np.ndindex(3, 4):
-        values = space.decode(archs[i, j, 1])
-        assert (values["input.width"], values["stage3.width"]) == (HYPER.widths[2][i], HYPER.widths[3][j])
+        for row in archs[i, j]:
+            values = space.decode(row)
+            assert (values["input.width"], values["stage3.width"]) == (HYPER.widths[2][i], HYPER.widths[3][j])
+        assert not archs[i, j, 0, 2:].any()  # the smallest, for tight limits
 
 
 @pytest.mark.slow
