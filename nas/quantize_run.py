@@ -51,6 +51,7 @@ def quantize_file(
     each: bool,
     out: Path,
     seed: int,
+    floats: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """Quantises an exported file and compares it with what it was; the report goes beside it.
 
@@ -63,19 +64,25 @@ def quantize_file(
         each: Also quantise every operator alone, and count the accuracy with only it quantised.
         out: The file to write.
         seed: Of the test images of a folder that has none of its own.
+        floats: How names of operators begin that stay in float.
 
     Raises:
-        UserError: if the file is none of ours, or the pictures do not fit it.
+        UserError: if the file is none of ours, the pictures do not fit it, or no operator's name begins so.
     """
     from latency_tables import device_fingerprint, get_device
     from latency_tables.int8 import calibrated
     from latency_tables.int8_report import operator_reports
 
     device, network, card = get_device(device_name), exported_network(path), card_beside(path)
+    names = [op.name for op in network]
+    if unknown := [start for start in floats if not any(name.startswith(start) for name in names)]:
+        raise UserError(
+            f"--float (={unknown[0]!r}): no operator of {str(path)!r} begins so; the first is {names[0]!r}."
+        )
     pictures = pictures_for(path, data, network, card, images, seed)
     with progress("quantize") as update, calibrated(path, pictures.calibration, how) as write:
         update(0, 1, f"{how.method} on {len(pictures.calibration)} images")
-        write(out)
+        write(out, [name for name in names if not name.startswith(floats)] if floats else None)
         alone = _alone(path, write, network, pictures, update) if each else {}
         with executor_for(device) as executor:
             rows = operator_reports(path, out, pictures.calibration[:_SHOWN], device, executor=executor)
@@ -91,6 +98,7 @@ def quantize_file(
     document = {
         "format": FORMAT,
         "quantisation": asdict(how),
+        "floats": list(floats),
         "calibration_images": len(pictures.calibration),
         "test_images": len(pictures.test_labels),
         "fp32": states[0],

@@ -21,7 +21,8 @@ picks: the designed space's networks of least distilled loss, in place of those 
 alone: networks of fronts that `measure` or picks wrote, each trained on its own, without a supernet, then quantised.
 measure: the files of fronts or of alone, on the device that they are for (asked: 1.5x faster at equal accuracy, or 2
 points more accurate at equal latency); the last result is kept in benchmarks/. --beside takes the accuracies of fronts
-whose files were not kept from an earlier result, and times their networks anew.
+whose files were not kept from an earlier result, and times their networks anew. --float stem stage0 times each network
+with these operators in float too, and takes the faster form.
 """
 
 import argparse
@@ -178,7 +179,8 @@ def measure_part(options: argparse.Namespace) -> dict[str, Any]:
     from space_fronts import compared, measured, picture
 
     beside = json.loads(options.beside.read_text()) if options.beside else None
-    document = measured(chosen_fronts(options, options.of), options.data, options.device, options.seconds, beside)
+    folders, floats = chosen_fronts(options, options.of), tuple(options.float)
+    document = measured(folders, options.data, options.device, options.seconds, beside, floats)
     document |= {"beside": str(options.beside)} if options.beside else {}
     document |= {"asked": ASKED, "against": compared(document["fronts"], DESIGNED)}
     _, _, designed_for = options.designed.resolve().name.partition("-")  # of designed-vnni it is vnni

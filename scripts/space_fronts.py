@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 from space_supernets import DESIGNED
 
 from latency_tables import Effort, LatencyTable, device_fingerprint, get_device, onnx_model
+from latency_tables.in_float import in_float
+from latency_tables.int8 import quantized_for_timing, recorded_network
 from nas.console import progress
 from nas.files import write_bytes, write_json
 from nas.front import measure_networks
@@ -80,7 +83,12 @@ def choose(run: Run, table: LatencyTable, folder: Path, how: Choosing) -> None:
 
 
 def measured(
-    folders: list[Path], data: str, device_name: str, seconds: float, beside: dict[str, Any] | None = None
+    folders: list[Path],
+    data: str,
+    device_name: str,
+    seconds: float,
+    beside: dict[str, Any] | None = None,
+    floats: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """All chosen files timed in turns on a device, with their accuracies on the test images.
 
@@ -91,32 +99,58 @@ def measured(
         seconds: For how long.
         beside: What this wrote before, perhaps on another device: its other fronts' accuracies stay, and their networks
             are timed here among the files. Integers add up to the same everywhere, so files need not be kept.
+        floats: How names of operators begin that integers may make slower: every network is timed as it is and with
+            these in float, and the faster form counts.
     """
     device, images = get_device(device_name), load_dataset(data)
     if beside and (of := (beside["data"], beside["conditions"]["precision"])) != (images.name, device.precision):
         raise SystemExit(f"--beside is of {' in '.join(of)}, not of {images.name} in {device.precision}.")
     fronts = [json.loads((folder / RECORD).read_text(encoding="utf-8")) for folder in folders]
-    models: list[Any] = [
-        folder / row["file"] for folder, front in zip(folders, fronts, strict=True) for row in front["networks"]
+    own = [
+        (folder / row["file"], row) for folder, front in zip(folders, fronts, strict=True) for row in front["networks"]
     ]
+    forms = [_forms_of_file(path, floats) for path, _ in own]
     others = _others(beside, {folder.name for folder in folders}) if beside else []
-    models += [network for front in others for network in _networks(front)]
+    forms += [_forms(network, floats) for front in others for network in _networks(front)]
     with progress(f"measure on {device.name}") as update:
-        latencies = iter(measure_networks(models, device, update, effort=Effort(seconds=seconds)))
+        every = [form for each in forms for form in each]
+        latencies = iter(measure_networks(every, device, update, effort=Effort(seconds=seconds)))
     tested: dict[int, np.ndarray] = {}
     for folder, front in zip(folders, fronts, strict=True):
         front["folder"] = folder.name
-        for row in front["networks"]:
-            size = row["size"]
-            if size not in tested:
-                tested[size] = nchw(np.asarray(prepare(images.test_images, images.mean, images.std, size=size)))
-            row["test"] = accuracy(logits(folder / row["file"], tested[size]), images.test_labels)
-            row["latency_ms"] = next(latencies).median_ms
     for front in others:
         front["files"] = "not kept; accuracies as measured before, the same networks timed with other weights"
-        for row in front["networks"]:
-            row["latency_ms"] = next(latencies).median_ms
-    return {"data": images.name, "conditions": device_fingerprint(device), "fronts": fronts + others}
+    rows = [row for front in fronts + others for row in front["networks"]]
+    for row, each in zip(rows, forms, strict=True):
+        times = [next(latencies).median_ms for _ in each]
+        row["latency_ms"] = min(times)
+        row |= {"in_float": bool(np.argmin(times))} if floats else {}
+    for (_, row), each in zip(own, forms, strict=False):
+        size = row["size"]
+        if size not in tested:
+            tested[size] = nchw(np.asarray(prepare(images.test_images, images.mean, images.std, size=size)))
+        path = each[row.get("in_float", False)]
+        row["test"] = accuracy(logits(path, tested[size]), images.test_labels)
+    document = {"data": images.name, "conditions": device_fingerprint(device), "fronts": fronts + others}
+    return document | ({"floats": list(floats)} if floats else {})
+
+
+def _forms_of_file(path: Path, floats: tuple[str, ...]) -> list[Any]:
+    """A file, and beside it another one with operators in float."""
+    if not floats:
+        return [path]
+    model, other = onnx.load(path), path.with_suffix(".float.onnx")
+    names = [op.name for op in recorded_network(model) if op.name.startswith(floats)]
+    write_bytes(other, in_float(model, names).SerializeToString())
+    return [path, other]
+
+
+def _forms(network: Network, floats: tuple[str, ...]) -> list[Any]:
+    """The same of a network, with other weights."""
+    if not floats:
+        return [network]
+    rest = [op.name for op in network if not op.name.startswith(floats)]
+    return [network, quantized_for_timing(onnx_model(network), "QDQ", rest)]
 
 
 def _others(document: dict[str, Any], names: set[str]) -> list[dict[str, Any]]:

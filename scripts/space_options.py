@@ -57,6 +57,9 @@ def parsed(about: str | None) -> argparse.Namespace:
     measure = parts.add_parser("measure", parents=[every, data])
     measure.add_argument("--of", choices=("fronts", "alone"), default="fronts")
     measure.add_argument("--beside", type=Path, help="A result of another device, for fronts whose files are gone.")
+    measure.add_argument(
+        "--float", nargs="+", default=[], help="How names of operators begin that stay in float where that is faster."
+    )
     measure.add_argument("--device", default="local-cpu-1t-int8")
     measure.add_argument("--seconds", type=float, default=120.0)
     measure.set_defaults(at_once=1)

@@ -24,7 +24,7 @@ from search_spaces.spaceevo import (
     scaled,
     spaceevo,
 )
-from search_spaces.spaceevo_blocks import BLOCKS, BlockType
+from search_spaces.spaceevo_blocks import BLOCKS, PUBLISHED, BlockType
 
 Design = tuple[int, ...]  # a space: the block type of every stage, then the window of every stage
 
@@ -34,7 +34,7 @@ class Hyperspace:
     """The spaces that `spaceevo` makes with these options, which it explains.
 
     Attributes:
-        types: Block types allowed, positions in `BLOCKS`.
+        types: Block types allowed, positions in `BLOCKS`; by default the published ones.
     """
 
     width: float = 1.0
@@ -45,7 +45,7 @@ class Hyperspace:
     in_channels: int = 3
     activation: str = ACTIVATIONS[0]
     features: int = FEATURES
-    types: tuple[int, ...] = tuple(range(len(BLOCKS)))
+    types: tuple[int, ...] = PUBLISHED
 
     @cached_property
     def options(self) -> dict[str, object]:

@@ -147,7 +147,7 @@ def spaceevo(
 
     Args:
         blocks: A digit a stage: 0 MobileNetV1 dual, 1 MobileNetV2, 2 MobileNetV3, 3 residual bottleneck, 4 that with
-            squeeze-excite, 5 fused MBConv.
+            squeeze-excite, 5 fused MBConv, 6 (ours) that with ReLU.
         windows: A digit a stage: which slice of its widths, from 0.
         width: Multiplies all channel counts; then multiples of 8 instead of 16.
         num_classes: Outputs.

@@ -1,4 +1,4 @@
-"""The block types of SpaceEvo's hyperspace (Wang et al., ICCV 2023), each with its kernels and expansions."""
+"""The block types of SpaceEvo's hyperspace (Wang et al., ICCV 2023) and one of ours, with kernels and expansions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -62,11 +62,14 @@ def _residual(squeeze_excite: bool) -> Callable[..., int]:
     return build
 
 
-def _fused(b: NetworkBuilder, name: str, x: int, out: int, kernel: int, percent: int, stride: int) -> int:
-    skip = _skip(b, name, x, out, stride)
-    hidden = make_divisible(b.shape(x)[0] * percent / 100)
-    y = b.conv(f"{name}.fused", x, hidden, kernel=kernel, stride=stride, activation="hswish")
-    return b.conv(f"{name}.project", y, out, residual=skip)
+def _fused(activation: Activation) -> Callable[..., int]:
+    def build(b: NetworkBuilder, name: str, x: int, out: int, kernel: int, percent: int, stride: int) -> int:
+        skip = _skip(b, name, x, out, stride)
+        hidden = make_divisible(b.shape(x)[0] * percent / 100)
+        y = b.conv(f"{name}.fused", x, hidden, kernel=kernel, stride=stride, activation=activation)
+        return b.conv(f"{name}.project", y, out, residual=skip)
+
+    return build
 
 
 BLOCKS = (
@@ -75,6 +78,9 @@ BLOCKS = (
     BlockType("mbv3", (3, 5), (400, 600, 800), _inverted("hswish", True)),
     BlockType("resnet", (3, 5, 7), (50, 100, 150), _residual(False)),
     BlockType("resnet_se", (3, 5, 7), (50, 100, 150), _residual(True)),
-    BlockType("fused_mbconv", (3, 5, 7), (100, 200, 300, 400), _fused),
+    BlockType("fused_mbconv", (3, 5, 7), (100, 200, 300, 400), _fused("hswish")),
+    # ours: in INT8 ONNX Runtime computes HardSwish in float, between two conversions
+    BlockType("fused_mbconv_relu", (3, 5, 7), (100, 200, 300, 400), _fused("relu")),
 )
+PUBLISHED = tuple(range(6))  # positions of SpaceEvo's own
 KINDS = {kind.name: i for i, kind in enumerate(BLOCKS)}  # positions by name

@@ -177,9 +177,10 @@ def distil(
 
 
 def judged_archs(space: StageSpace, rows: int, seed: int) -> np.ndarray:
-    """Genotypes of every pair of widths, the smallest and random ones of every size: `[input widths, widths, rows, genes]`.
+    """Genotypes of every pair of widths, the smallest and random ones: `[input widths, widths, rows, genes]`.
 
-    Tight limits are kept by networks whose stages are all small, and a few uniform draws hold none of these.
+    They are of every size. Tight limits are kept by networks whose stages are all small, and a few uniform draws hold
+    none of these.
     """
     rng = np.random.default_rng([seed, 1])
     before, after = space.cardinality[:2]

@@ -43,7 +43,9 @@ def design_space(
     types: Annotated[
         str | None,
         typer.Option(
-            "--types", help="Block types allowed, e.g. mbv2,resnet,fused_mbconv; by default all, or those of --from."
+            "--types",
+            help="Block types allowed, e.g. mbv2,resnet,fused_mbconv_relu; by default the published six, or those "
+            "of --from.",
         ),
     ] = None,
     teacher_epochs: Annotated[int, typer.Option("--teacher-epochs", help="Of the teacher.", min=1)] = 40,
@@ -210,11 +212,13 @@ def _hyperspace(run: "Run", options: list[str], types: str | None) -> "Hyperspac
 
 
 def _kinds(types: str | None) -> tuple[int, ...]:
-    """Positions of named block types, all of them where none is named."""
+    """Positions of named block types, the published ones where none is named."""
     from nas.errors import UserError
-    from search_spaces.spaceevo_blocks import KINDS
+    from search_spaces.spaceevo_blocks import KINDS, PUBLISHED
 
-    wanted = list(KINDS) if types is None else list(dict.fromkeys(types.split(",")))
+    if types is None:
+        return PUBLISHED
+    wanted = list(dict.fromkeys(types.split(",")))
     if unknown := [name for name in wanted if name not in KINDS]:
         raise UserError(f"--types: {unknown[0]!r} is no block type; choose out of: {', '.join(KINDS)}.")
     return tuple(sorted(KINDS[name] for name in wanted))

@@ -34,6 +34,10 @@ def quantize(
     each: Annotated[
         bool, typer.Option("--each", help="Also the accuracy with only one operator quantised, for each.")
     ] = False,
+    floats: Annotated[
+        str | None,
+        typer.Option("--float", help="Operators that stay in float, by how their names begin, e.g. stem,stage0."),
+    ] = None,
     budget: Annotated[
         float | None,
         typer.Option("--budget", help="Mixed precision: keep this much of the fp32 accuracy, percent, e.g. 99.9."),
@@ -57,6 +61,8 @@ def quantize(
 
     Example: nas quantize runs/c10/export/knee.onnx --method percentile
 
+    Example: nas quantize runs/c10/export/knee.onnx --float stem
+
     Example: nas quantize runs/c10/export/knee.onnx --budget 99.9
     """
     from latency_tables import Quantisation
@@ -66,8 +72,9 @@ def quantize(
     if budget is not None:
         from nas.mixed_run import Wish, mix_file
 
-        if each:
-            raise UserError("--each goes with plain quantisation; leave out --budget, or --each.")
+        if each or floats:
+            given = "--each" if each else "--float"
+            raise UserError(f"{given} goes with plain quantisation; leave out --budget, or {given}.")
         wish, target = Wish(budget, order), out or file.with_suffix(".mixed.onnx")
         document = mix_file(file, data, device, how, wish, images=images, out=target, seed=seed)
         if json:
@@ -78,7 +85,8 @@ def quantize(
     if order != "augmented":
         raise UserError("--order chooses operators for mixed precision; add --budget, e.g. 99.9.")
     target = out or file.with_suffix(".int8.onnx")
-    document = quantize_file(file, data, device, how, images=images, each=each, out=target, seed=seed)
+    kept = tuple(filter(None, (floats or "").split(",")))
+    document = quantize_file(file, data, device, how, images=images, each=each, out=target, seed=seed, floats=kept)
     if json:
         emit_json(document)
         return

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import onnx
 import pytest
 from space_fronts import RECORD, compared, measured
 
@@ -66,5 +67,24 @@ def test_accuracies_of_files_that_are_gone_stay_and_their_networks_are_timed(fil
     here, there = (f["networks"][0] for f in found["fronts"])
     assert there["test"] == 77.7 and "not kept" in found["fronts"][1]["files"]
     assert 0 <= here["test"] <= 100 and 0 < there["latency_ms"] < 1e3 and 0 < here["latency_ms"] < 1e3
+    assert "floats" not in found and "in_float" not in here
     with pytest.raises(SystemExit, match="other in int8, not of quarters"):
         measured([files], str(pictures_file), DEVICE, 0.05, before | {"data": "other"})
+
+
+def test_the_faster_form_of_a_network_counts(files, pictures_file):
+    """All on integers, or the stem in float: own files and networks of other fronts alike."""
+    arch = json.loads((files / RECORD).read_text())["networks"][0]["arch"]
+    gone = {"space": SPACE, "seed": 0, "folder": "hand-0", "networks": [{"arch": arch, "test": 77.7}]}
+    before = {"data": pictures_file.stem, "conditions": {"precision": "int8"}, "fronts": [gone]}
+    found = measured([files], str(pictures_file), DEVICE, 0.05, before, ("stem",))
+    assert found["floats"] == ["stem"]
+    for front in found["fronts"]:
+        (row,) = front["networks"]
+        assert row["in_float"] in (True, False) and row["latency_ms"] > 0
+    whole, other = (onnx.load(files / name) for name in ("0.onnx", "0.float.onnx"))
+    kinds = [
+        {node.op_type for node in m.graph.node if "stem_DequantizeLinear_Output" in node.output} for m in (whole, other)
+    ]
+    assert kinds == [{"DequantizeLinear"}, {"DequantizeLinear"}]  # behind the stem values are rounded as before
+    assert "image_QuantizeLinear_Output" in str(whole) and "image_QuantizeLinear_Output" not in str(other)

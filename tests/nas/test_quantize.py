@@ -33,6 +33,16 @@ def test_quantise_with_the_runs_pictures(nas, exported):
     assert exported.with_name("knee.int8.py").is_file()
 
 
+def test_named_operators_stay_in_float(nas, exported, tmp_path):
+    done = nas("quantize", exported, "--float", "stem", "--images", 16, "--out", tmp_path / "some.onnx", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["floats"] == ["stem"]
+    stem, *rest = document["operators"]
+    assert stem["name"] == "stem" and stem["float_kernels"] == ["Conv"]
+    assert any(not row["float_kernels"] for row in rest)
+
+
 def test_a_file_elsewhere_needs_pictures(nas, exported, tmp_path, pictures_file):
     copy = shutil.copy(exported, tmp_path / "net.onnx")
     done = nas("quantize", copy)
@@ -103,6 +113,8 @@ def test_mistakes_are_one_line(nas, exported, tmp_path):
         ([exported, "--budget", "99", "--order", "best"], "augmented, hessian, random"),
         ([exported, "--order", "random"], "add --budget"),
         ([exported, "--budget", "99", "--each"], "leave out --budget"),
+        ([exported, "--budget", "99", "--float", "stem"], "leave out --budget"),
+        ([exported, "--float", "stem,stern"], "'stern'"),
     ):
         done = nas("quantize", *arguments)
         assert done.returncode == 2 and word in done.stderr, done.stderr

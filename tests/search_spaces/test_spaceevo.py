@@ -8,15 +8,15 @@ import pytest
 from search_spaces import SpaceError, get_space
 from search_spaces.hyperspace import Hyperspace
 from search_spaces.spaceevo import STAGES, STRIDES
-from search_spaces.spaceevo_blocks import BLOCKS
+from search_spaces.spaceevo_blocks import BLOCKS, PUBLISHED
 
 
 def test_windows_are_the_releases():
     assert [stage.windows for stage in STAGES] == [2, 4, 4, 4, 4, 4]
     assert [stage.widths(0) for stage in STAGES[:3]] == [(32, 48), (32, 48), (64, 80, 96)]
     assert STAGES[5].widths(STAGES[5].windows - 1)[-1] == 448 and len(STAGES[4].widths(1)) == 5
-    spaces = len(BLOCKS) ** len(STAGES) * prod(stage.windows for stage in STAGES)
-    assert spaces == 6**6 * 2 * 4**5
+    assert len(PUBLISHED) ** len(STAGES) * prod(stage.windows for stage in STAGES) == 6**6 * 2 * 4**5
+    assert Hyperspace(types=PUBLISHED) == Hyperspace() and Hyperspace().size == 6**6 * 2 * 4**5
 
 
 def test_published_space_for_vnni():
@@ -58,6 +58,15 @@ def test_costs_of_a_bottleneck_by_hand():
     assert macs == 16 * 16 * 16**2 + 9 * 16 * 16 * 8**2 + 16 * 32 * 8**2 + 16 * 32 * 8**2
 
 
+def test_our_block_type_is_a_published_one_with_another_activation():
+    """Fused MBConv with ReLU for HardSwish: the same genotypes, every operator of the same size."""
+    published, ours = (get_space("spaceevo", blocks=digit * 6, windows="000000") for digit in "56")
+    assert np.array_equal(published.cardinality, ours.cardinality)
+    there, here = (space.network(space.largest) for space in (published, ours))
+    renamed = [op.key.replace("hswish", "relu") if ".fused" in op.name else op.key for op in there]
+    assert renamed == [op.key for op in here] != [op.key for op in there]
+
+
 def test_stem_and_head_can_be_without_what_int8_makes_slow():
     """ReLU for HardSwish, and no layer between pooling and the classifier; the stages stay as they are."""
     published, lean = (get_space("spaceevo", width=0.5, **kept) for kept in ({}, {"activation": "relu", "features": 0}))
@@ -94,8 +103,8 @@ def test_strides_decide_the_sizes_of_maps(strides, sizes):
 @pytest.mark.parametrize(
     ("options", "word"),
     [
-        ({"blocks": "16"}, "blocks"),
-        ({"blocks": "166666"}, "555555"),
+        ({"blocks": "17"}, "blocks"),
+        ({"blocks": "177777"}, "666666"),
         ({"windows": "223231"}, "133333"),
         ({"windows": "x23231"}, "windows"),
         ({"width": 9.0}, "width"),
