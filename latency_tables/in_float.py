@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from latency_tables.errors import QuantisationError
-from latency_tables.int8 import recorded_network
+from latency_tables.int8 import check_operators, recorded_network
 from latency_tables.trace import node_owners
 
 if TYPE_CHECKING:
@@ -31,8 +31,7 @@ def in_float(model: "onnx.ModelProto", operators: Collection[str]) -> "onnx.Mode
     import onnx
 
     network = recorded_network(model)
-    if unknown := sorted(set(operators) - {op.name for op in network}):
-        raise QuantisationError(f"Network {network.name!r} has no operator {unknown[0]!r}.")
+    check_operators(network, operators)
     if not any(node.op_type == "DequantizeLinear" for node in model.graph.node):
         raise QuantisationError("The file is not in QDQ form; quantise it in that form, or leave it as it is.")
     made = onnx.ModelProto()
@@ -60,21 +59,18 @@ class _Graph:
         self._constants = {c.name: onnx.numpy_helper.to_array(c) for c in model.graph.initializer}
         self._makers = {name: node for node in model.graph.node for name in node.output}
         self._images = {value.name for value in model.graph.input}
-        self._activations: dict[str, onnx.NodeProto] = {}  # that rounding stood for, by what they read
 
     def convert(self) -> None:
         """Changes the graph."""
-        for node in self._graph.node:
+        for node in [*self._graph.node]:  # nodes for activations come behind them
             if node.op_type not in _CONVERSIONS and self._owners[node.output[0]] in self._floats:
                 node.input[:] = [self._unrounded(name) for name in node.input]
-        self._graph.node.extend(self._activations.values())
-        makers = {name: node for node in self._graph.node for name in node.output}
         needed: set[str] = set()
         left = [value.name for value in self._graph.output]
         while left:
             if (name := left.pop()) not in needed:
                 needed.add(name)
-                left += makers[name].input if name in makers else ()
+                left += self._makers[name].input if name in self._makers else ()
         for part, names in ((self._graph.node, lambda n: n.output), (self._graph.initializer, lambda c: [c.name])):
             kept = [each for each in part if needed & {*names(each)}]
             del part[:]
@@ -116,12 +112,13 @@ class _Graph:
         if tensor != owner.name or activation not in _HIGHEST or maker.op_type in ("Relu", "Clip"):
             return tensor
         made = f"{tensor}/activated"
-        if tensor not in self._activations:
+        if made not in self._makers:
             inputs, highest = [tensor], _HIGHEST[activation]
             if highest is not None:
                 inputs += [f"{made}_lowest", f"{made}_highest"]
                 limits = zip(inputs[1:], (0.0, highest), strict=True)
                 self._graph.initializer.extend(numpy_helper.from_array(np.array(v, np.float32), n) for n, v in limits)
             kind = "Relu" if highest is None else "Clip"
-            self._activations[tensor] = helper.make_node(kind, inputs, [made], name=made)
+            self._makers[made] = self._graph.node.add()
+            self._makers[made].CopyFrom(helper.make_node(kind, inputs, [made], name=made))
         return made

@@ -7,7 +7,7 @@ has a single candidate: the extremes) nor ranges from one quantisation to the ne
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -190,11 +190,20 @@ def _quantised(
     return quantizer.model.model
 
 
+def check_operators(network: Network, operators: Collection[str]) -> None:
+    """Refuses names that no operator of a network has.
+
+    Raises:
+        QuantisationError: if there is one.
+    """
+    if unknown := sorted(set(operators) - {op.name for op in network}):
+        raise QuantisationError(f"Network {network.name!r} has no operator {unknown[0]!r}.")
+
+
 def _nodes(prepared: "onnx.ModelProto", operators: Sequence[str]) -> list[str]:
     """Names of the nodes that compute some operators; nodes without a name get one."""
     network = recorded_network(prepared)
-    if unknown := sorted(set(operators) - {op.name for op in network}):
-        raise QuantisationError(f"Network {network.name!r} has no operator {unknown[0]!r}.")
+    check_operators(network, operators)
     for i, node in enumerate(prepared.graph.node):
         node.name = node.name or f"node{i}"
     owners = node_owners(prepared.SerializeToString(), network)

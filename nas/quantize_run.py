@@ -265,7 +265,7 @@ def write_card(
         write_companions(quantised)
 
 
-def in_float(document: dict[str, Any]) -> list[str]:
+def still_in_float(document: dict[str, Any]) -> list[str]:
     """What of a report's network runs in float: a line for every set of kernels, with the operators."""
     found: dict[str, list[str]] = {}
     for row in document["operators"]:

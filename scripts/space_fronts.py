@@ -124,6 +124,7 @@ def measured(
     for row, each in zip(rows, forms, strict=True):
         times = [next(latencies).median_ms for _ in each]
         row["latency_ms"] = min(times)
+        row.pop("in_float", None)  # of an earlier measurement
         row |= {"in_float": bool(np.argmin(times))} if floats else {}
     for (_, row), each in zip(own, forms, strict=False):
         size = row["size"]
@@ -185,8 +186,9 @@ def compared(fronts: list[dict[str, Any]], ours: str) -> dict[str, dict[str, lis
             continue
         unbeaten = theirs[pareto_front(theirs * (-1, 1))]
         faster = [ms / own[own[:, 0] >= test, 1].min() for test, ms in unbeaten if (own[:, 0] >= test).any()]
-        shared = [t for t in (*own[:, 1], *theirs[:, 1]) if max(own[:, 1].min(), theirs[:, 1].min()) <= t]
-        better = [_best_within(own, t) - _best_within(theirs, t) for t in shared if t <= theirs[:, 1].max()]
+        first, last = max(own[:, 1].min(), theirs[:, 1].min()), theirs[:, 1].max()
+        limits = [t for t in (*own[:, 1], *theirs[:, 1]) if first <= t <= last]
+        better = [_best_within(own, t) - _best_within(theirs, t) for t in limits]
         row = found.setdefault(space, {"times_faster": [], "points_better": []})
         row["times_faster"].append(max(map(float, faster), default=None))
         row["points_better"].append(max(better, default=None))

@@ -150,9 +150,7 @@ def design_space(
     with locked(out, "nas design-space"):
         if source is not None:
             given = parse_options("spaceevo", option or [])
-            earlier = earlier_design(
-                source, given, None if types is None else _kinds(types), int8=precision.startswith("int8")
-            )
+            earlier = earlier_design(source, given, _kinds(types), int8=precision.startswith("int8"))
             earlier = replace(earlier, anchors=None) if anchors == 0 else earlier
             earlier.copy_stages(out / "blocks")
             origin, hyper, how = earlier.teacher, earlier.hyper, earlier.distillation
@@ -199,6 +197,7 @@ def _hyperspace(run: "Run", options: list[str], types: str | None) -> "Hyperspac
     from nas.subnets import image_sizes
     from search_spaces import get_space
     from search_spaces.hyperspace import Hyperspace
+    from search_spaces.spaceevo_blocks import PUBLISHED
 
     given = parse_options("spaceevo", options)
     if wrong := {"blocks", "windows"} & given.keys():
@@ -208,16 +207,16 @@ def _hyperspace(run: "Run", options: list[str], types: str | None) -> "Hyperspac
     made = get_space("spaceevo", **({"resolutions": max(image_sizes(run.space))} | known | given)).options
     kept = {k: v for k, v in made.items() if k not in ("blocks", "windows", "resolutions")}
     sizes: tuple[int, ...] = tuple(made["resolutions"])  # type: ignore[arg-type]
-    return Hyperspace(types=_kinds(types), resolutions=sizes, **kept)  # type: ignore[arg-type]
+    return Hyperspace(types=_kinds(types) or PUBLISHED, resolutions=sizes, **kept)  # type: ignore[arg-type]
 
 
-def _kinds(types: str | None) -> tuple[int, ...]:
-    """Positions of named block types, the published ones where none is named."""
+def _kinds(types: str | None) -> tuple[int, ...] | None:
+    """Positions of named block types; None where none is named."""
     from nas.errors import UserError
-    from search_spaces.spaceevo_blocks import KINDS, PUBLISHED
+    from search_spaces.spaceevo_blocks import KINDS
 
     if types is None:
-        return PUBLISHED
+        return None
     wanted = list(dict.fromkeys(types.split(",")))
     if unknown := [name for name in wanted if name not in KINDS]:
         raise UserError(f"--types: {unknown[0]!r} is no block type; choose out of: {', '.join(KINDS)}.")

@@ -66,7 +66,7 @@ def quantize(
     Example: nas quantize runs/c10/export/knee.onnx --budget 99.9
     """
     from latency_tables import Quantisation
-    from nas.quantize_run import in_float, quantize_file
+    from nas.quantize_run import quantize_file, still_in_float
 
     how = Quantisation(method=method, percentile=percentile, per_channel=not per_tensor, weight_bits=weight_bits)
     if budget is not None:
@@ -91,7 +91,7 @@ def quantize(
         emit_json(document)
         return
     _print(document, each)
-    for line in in_float(document):
+    for line in still_in_float(document):
         print(f"still in float: {line}")
 
 
