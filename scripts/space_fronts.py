@@ -97,29 +97,30 @@ def measured(
         data: The images.
         device_name: Where files are timed.
         seconds: For how long.
-        beside: What this wrote before, perhaps on another device: its other fronts' accuracies stay, and their networks
-            are timed here among the files. Integers add up to the same everywhere, so files need not be kept.
+        beside: What this wrote before, perhaps on another device: the accuracies of its hand-made networks stay, and
+            they are timed here among the files. Integers add up to the same everywhere, so files need not be kept.
+            Networks of one space, seed and training become one front.
         floats: How names of operators begin that integers may make slower: every network is timed as it is and with
             these in float, and the faster form counts.
     """
     device, images = get_device(device_name), load_dataset(data)
     if beside and (of := (beside["data"], beside["conditions"]["precision"])) != (images.name, device.precision):
         raise SystemExit(f"--beside is of {' in '.join(of)}, not of {images.name} in {device.precision}.")
-    fronts = [json.loads((folder / RECORD).read_text(encoding="utf-8")) for folder in folders]
+    fronts = [json.loads((folder / RECORD).read_text(encoding="utf-8")) | {"folder": folder.name} for folder in folders]
     own = [
         (folder / row["file"], row) for folder, front in zip(folders, fronts, strict=True) for row in front["networks"]
     ]
     forms = [_forms_of_file(path, floats) for path, _ in own]
-    others = _others(beside, {folder.name for folder in folders}) if beside else []
+    others = _others(beside, fronts) if beside else []
     forms += [_forms(network, floats) for front in others for network in _networks(front)]
     with progress(f"measure on {device.name}") as update:
         every = [form for each in forms for form in each]
         latencies = iter(measure_networks(every, device, update, effort=Effort(seconds=seconds)))
     tested: dict[int, np.ndarray] = {}
-    for folder, front in zip(folders, fronts, strict=True):
-        front["folder"] = folder.name
     for front in others:
-        front["files"] = "not kept; accuracies as measured before, the same networks timed with other weights"
+        front["files"] = "some were not kept: accuracies as measured before, the same networks timed with other weights"
+        for row in front["networks"]:
+            row.pop("file", None)
     rows = [row for front in fronts + others for row in front["networks"]]
     for row, each in zip(rows, forms, strict=True):
         times = [next(latencies).median_ms for _ in each]
@@ -132,7 +133,7 @@ def measured(
             tested[size] = nchw(np.asarray(prepare(images.test_images, images.mean, images.std, size=size)))
         path = each[row.get("in_float", False)]
         row["test"] = accuracy(logits(path, tested[size]), images.test_labels)
-    document = {"data": images.name, "conditions": device_fingerprint(device), "fronts": fronts + others}
+    document = {"data": images.name, "conditions": device_fingerprint(device), "fronts": joined(fronts + others)}
     return document | ({"floats": list(floats)} if floats else {})
 
 
@@ -154,10 +155,34 @@ def _forms(network: Network, floats: tuple[str, ...]) -> list[Any]:
     return [network, quantized_for_timing(onnx_model(network), "QDQ", rest)]
 
 
-def _others(document: dict[str, Any], names: set[str]) -> list[dict[str, Any]]:
-    """Hand-made fronts of an earlier document, but for those of some names."""
-    fronts = [front for front in document["fronts"] if not front["folder"].startswith(DESIGNED)]
-    return [front for front in fronts if front["folder"] not in names]
+def _others(document: dict[str, Any], fronts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Hand-made fronts of an earlier document, without networks that were made anew; with other training, all are."""
+    made = {(_of(front), row["arch"]) for front in fronts for row in front["networks"]}
+    anew, found = {front["folder"]: _of(front) for front in fronts}, []
+    for front in document["fronts"]:
+        of, name = _of(front), front["folder"]
+        rows = [row for row in front["networks"] if (of, row["arch"]) not in made]
+        if rows and anew.get(name, of) == of and not name.startswith(DESIGNED):
+            found.append(front | {"networks": rows})
+    return found
+
+
+def joined(fronts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Fronts of one space, seed and training as one, from the fastest to the slowest; the first's folder names it."""
+    found: dict[str, dict[str, Any]] = {}
+    for front in fronts:
+        first = found.setdefault(_of(front), front | {"networks": []})
+        first |= {"files": front["files"]} if "files" in front else {}
+        first["networks"] = sorted(first["networks"] + front["networks"], key=lambda row: float(row["latency_ms"]))
+    return [*found.values()]
+
+
+def _of(front: dict[str, Any]) -> str:
+    """What networks of a front have in common: space, seed and training, and whether the space was designed."""
+    designed = front["folder"].startswith(DESIGNED)
+    alone = {key: value for key, value in front.get("alone", {}).items() if key != "networks"}
+    kept = {key: front.get(key) for key in ("space", "seed", "train", "quantised")}
+    return json.dumps(kept | {"alone": alone, "designed": designed}, sort_keys=True)
 
 
 def _networks(front: dict[str, Any]) -> list[Network]:

@@ -1,11 +1,12 @@
 """Fronts of `scripts/bench_space_design.py`: compared with each other, by hand; accuracies taken from before."""
 
 import json
+import shutil
 
 import numpy as np
 import onnx
 import pytest
-from space_fronts import RECORD, compared, measured
+from space_fronts import RECORD, compared, joined, measured
 
 from latency_tables import onnx_model
 from latency_tables.int8 import quantize
@@ -37,6 +38,26 @@ def test_accuracies_are_compared_at_latencies_that_both_were_looked_for(slowest,
     """70 % in 0.5 ms against 60 in 0.6; ours of 1 ms counts where the other space was looked at up to there."""
     ours, theirs = front("designed-0", (70.0, 0.5), (81.0, 1.0)), front("hand-0", (60.0, 0.6), (55.0, slowest))
     assert compared([ours, theirs], "designed")["hand"]["points_better"] == [points]
+
+
+def of(folder, *latencies, **more):
+    rows = [{"arch": f"a{ms}", "latency_ms": ms, "test": 70.0} for ms in latencies]
+    return {"folder": folder, "space": SPACE, "seed": 0, "networks": rows} | more
+
+
+def test_networks_of_one_space_seed_and_training_are_one_front():
+    """Larger networks trained later join those of the search; a design, another seed or other epochs never."""
+    short, long = ({"epochs": epochs, "networks": n} for epochs, n in ((5, 2), (9, 2)))
+    apart = [
+        of("designed-0", 0.1, alone=short),
+        of("hand-1", 0.5, alone=short, seed=1),
+        of("hand_long-0", 4.0, alone=long),
+    ]
+    larger = of("hand_larger-0", 3.0, 1.0, alone=short | {"networks": 7}, files="not kept")
+    found = joined([of("hand-0", 2.0, alone=short), *apart, larger])
+    assert [front["folder"] for front in found] == ["hand-0", "designed-0", "hand-1", "hand_long-0"]
+    assert [row["latency_ms"] for row in found[0]["networks"]] == [1.0, 2.0, 3.0] and found[0]["files"] == "not kept"
+    assert found[1:] == apart
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +109,22 @@ def test_the_faster_form_of_a_network_counts(files, pictures_file):
     ]
     assert kinds == [{"DequantizeLinear"}, {"DequantizeLinear"}]  # behind the stem values are rounded as before
     assert "image_QuantizeLinear_Output" in str(whole) and "image_QuantizeLinear_Output" not in str(other)
+
+
+def test_networks_trained_later_join_those_of_before(files, tmp_path, pictures_file):
+    """The same network is measured from its file; one that was trained differently takes the whole front's place."""
+    row = json.loads((files / RECORD).read_text())["networks"][0]
+    space = get_space(SPACE["name"], **SPACE["options"], num_classes=4)
+    other = row | {"arch": space.to_text(space.largest), "test": 55.5, "latency_ms": 1e9}
+    gone = {"space": SPACE, "seed": 0, "folder": "hand-0", "networks": [row | {"test": 77.7}, other]}
+    before = {"data": pictures_file.stem, "conditions": {"precision": "int8"}, "fronts": [gone]}
+    hand = tmp_path / "hand-0"
+    shutil.copytree(files, hand)
+    (found,) = measured([hand], str(pictures_file), DEVICE, 0.05, before)["fronts"]
+    assert [row["arch"] for row in found["networks"]] == [row["arch"], other["arch"]]
+    assert "file" in found["networks"][0] and found["networks"][0]["test"] != 77.7
+    assert "file" not in found["networks"][1] and found["networks"][1]["test"] == 55.5 and "not kept" in found["files"]
+    trained = json.loads((hand / RECORD).read_text()) | {"alone": {"epochs": 9}}
+    (hand / RECORD).write_text(json.dumps(trained))
+    (found,) = measured([hand], str(pictures_file), DEVICE, 0.05, before)["fronts"]
+    assert [row["arch"] for row in found["networks"]] == [row["arch"]]
