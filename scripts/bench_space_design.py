@@ -21,8 +21,9 @@ picks: the designed space's networks of least distilled loss, in place of those 
 alone: networks of fronts that `measure` or picks wrote, each trained on its own, without a supernet, then quantised.
 measure: the files of fronts or of alone, on the device that they are for (asked: 1.5x faster at equal accuracy, or 2
 points more accurate at equal latency); the last result is kept in benchmarks/. --beside takes the accuracies of fronts
-whose files were not kept from an earlier result, and times their networks anew. --float stem stage0 times each network
-with these operators in float too, and takes the faster form.
+whose files were not kept from an earlier result, and times their networks anew; with --of beside nothing else, which
+says what an earlier result is worth on this device. --float stem stage0 times each network with these operators in
+float too, and takes the faster form.
 """
 
 import argparse
@@ -34,13 +35,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from space_options import own_table, parsed, table_of
+from space_options import BESIDE, own_table, parsed, table_of
 from space_supernets import DESIGNED, HAND_MADE
 from supernet_parts.common import at_once, share_of
 
 from nas.jax_setup import keep_programs, spare_autotuning
 
 RESULTS = Path(__file__).resolve().parents[1] / "benchmarks"
+KEPT_AS = "space-design-"  # names of results begin so
 ASKED = {"times_faster": 1.5, "points_better": 2.0}
 
 
@@ -179,14 +181,21 @@ def measure_part(options: argparse.Namespace) -> dict[str, Any]:
     from space_fronts import compared, measured, picture
 
     beside = json.loads(options.beside.read_text()) if options.beside else None
-    folders, floats = chosen_fronts(options, options.of), tuple(options.float)
+    folders, floats = [] if options.of == BESIDE else chosen_fronts(options, options.of), tuple(options.float)
     document = measured(folders, options.data, options.device, options.seconds, beside, floats)
     document |= {"beside": str(options.beside)} if options.beside else {}
     document |= {"asked": ASKED, "against": compared(document["fronts"], DESIGNED)}
-    _, _, designed_for = options.designed.resolve().name.partition("-")  # of designed-vnni it is vnni
-    keep(document["data"] + suffix(options) + (f"-{designed_for}" if designed_for else ""), document, options)
+    keep(name_of(document["data"], options), document, options)
     picture(document, options.out / f"{options.of}.png")
     return document
+
+
+def name_of(data: str, options: argparse.Namespace) -> str:
+    """Of the result in benchmarks/: after data and design, or after the result that was timed again."""
+    if options.of == BESIDE:
+        return f"{options.beside.stem.removeprefix(KEPT_AS)}-again"
+    _, _, designed_for = options.designed.resolve().name.partition("-")  # of designed-vnni it is vnni
+    return data + suffix(options) + (f"-{designed_for}" if designed_for else "")
 
 
 def suffix(options: argparse.Namespace) -> str:
@@ -199,7 +208,7 @@ def keep(name: str, document: dict[str, Any], options: argparse.Namespace) -> No
     from nas.files import write_json
 
     if not options.quick:
-        write_json(RESULTS / f"space-design-{name}.json", document)
+        write_json(RESULTS / f"{KEPT_AS}{name}.json", document)
 
 
 PARTS = {

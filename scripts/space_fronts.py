@@ -93,7 +93,7 @@ def measured(
     """All chosen files timed in turns on a device, with their accuracies on the test images.
 
     Args:
-        folders: With files and a record.
+        folders: With files and a record; none, to time all networks of `beside` anew.
         data: The images.
         device_name: Where files are timed.
         seconds: For how long.
@@ -156,13 +156,16 @@ def _forms(network: Network, floats: tuple[str, ...]) -> list[Any]:
 
 
 def _others(document: dict[str, Any], fronts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Hand-made fronts of an earlier document, without networks that were made anew; with other training, all are."""
+    """Fronts of an earlier document: hand-made ones without networks that were made anew, of other training all are.
+
+    Designs are in it where nothing was made anew.
+    """
     made = {(_of(front), row["arch"]) for front in fronts for row in front["networks"]}
     anew, found = {front["folder"]: _of(front) for front in fronts}, []
     for front in document["fronts"]:
         of, name = _of(front), front["folder"]
         rows = [row for row in front["networks"] if (of, row["arch"]) not in made]
-        if rows and anew.get(name, of) == of and not name.startswith(DESIGNED):
+        if rows and anew.get(name, of) == of and not (fronts and name.startswith(DESIGNED)):
             found.append(front | {"networks": rows})
     return found
 

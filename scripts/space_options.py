@@ -6,6 +6,7 @@ from pathlib import Path
 
 from space_supernets import DESIGNED, HAND_MADE
 
+BESIDE = "beside"  # what is measured, where it is no files but networks of an earlier result
 JUDGED_ON = 2048  # training images kept out, that spaces are judged on; batches of score must not be larger
 
 
@@ -55,7 +56,7 @@ def parsed(about: str | None) -> argparse.Namespace:
     alone.add_argument("--networks", type=int, default=4, help="Of a front.")
 
     measure = parts.add_parser("measure", parents=[every, data])
-    measure.add_argument("--of", choices=("fronts", "alone"), default="fronts")
+    measure.add_argument("--of", choices=("fronts", "alone", BESIDE), default="fronts")
     measure.add_argument("--beside", type=Path, help="A result of another device, for fronts whose files are gone.")
     measure.add_argument(
         "--float", nargs="+", default=[], help="How names of operators begin that stay in float where that is faster."
@@ -83,6 +84,8 @@ def _mistake(options: argparse.Namespace) -> str | None:
         return f"there is no {missing[0]}; make it with `nas profile`." if missing else None
     if options.part == "score" and not 2 <= options.batch <= JUDGED_ON:
         return f"--batch (={options.batch}) must be 2 to {JUDGED_ON}, the number of images that spaces are judged on."
+    if options.part == "measure" and options.of == BESIDE and options.beside is None:
+        return f"--of {BESIDE} needs --beside RESULT, whose networks are timed again."
     for name in ("fronts", "beside"):
         path = getattr(options, name, None)
         if isinstance(path, Path) and not _complete(path, options.part):

@@ -89,6 +89,8 @@ def test_accuracies_of_files_that_are_gone_stay_and_their_networks_are_timed(fil
     assert there["test"] == 77.7 and "not kept" in found["fronts"][1]["files"]
     assert 0 <= here["test"] <= 100 and 0 < there["latency_ms"] < 1e3 and 0 < here["latency_ms"] < 1e3
     assert "floats" not in found and "in_float" not in here
+    again = measured([], str(pictures_file), DEVICE, 0.05, before)["fronts"]  # but where nothing is there of now
+    assert [(f["folder"], f["networks"][0]["test"]) for f in again] == [("hand-0", 77.7), ("designed-1", 77.7)]
     with pytest.raises(SystemExit, match="other in int8, not of quarters"):
         measured([files], str(pictures_file), DEVICE, 0.05, before | {"data": "other"})
 
