@@ -156,9 +156,9 @@ def _forms(network: Network, floats: tuple[str, ...]) -> list[Any]:
 
 
 def _others(document: dict[str, Any], fronts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Fronts of an earlier document: hand-made ones without networks that were made anew, of other training all are.
+    """Fronts of an earlier document, without the networks that `fronts` have.
 
-    Designs are in it where nothing was made anew.
+    Left out whole are those that `fronts` has with another training, and designs where it has anything.
     """
     made = {(_of(front), row["arch"]) for front in fronts for row in front["networks"]}
     anew, found = {front["folder"]: _of(front) for front in fronts}, []
