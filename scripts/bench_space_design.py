@@ -178,12 +178,13 @@ def chosen_fronts(options: argparse.Namespace, kind: str) -> list[Path]:
 
 def measure_part(options: argparse.Namespace) -> dict[str, Any]:
     """The files of all fronts on the device, and the designed space against the others."""
-    from space_fronts import compared, measured, picture
+    from space_compare import compared, picture
+    from space_fronts import measured
 
     beside = json.loads(options.beside.read_text()) if options.beside else None
     folders, floats = [] if options.of == BESIDE else chosen_fronts(options, options.of), tuple(options.float)
     document = measured(folders, options.data, options.device, options.seconds, beside, floats)
-    document |= {"beside": str(options.beside)} if options.beside else {}
+    document |= {"beside": options.beside.name} if options.beside else {}
     document |= {"asked": ASKED, "against": compared(document["fronts"], DESIGNED)}
     keep(name_of(document["data"], options), document, options)
     picture(document, options.out / f"{options.of}.png")
@@ -199,8 +200,8 @@ def name_of(data: str, options: argparse.Namespace) -> str:
 
 
 def suffix(options: argparse.Namespace) -> str:
-    """Of the names of files with results, for those of networks trained alone."""
-    return "-alone" if options.part == "measure" and options.of == "alone" else ""
+    """Of the names of files with results: what was measured, where it is not fronts of supernets."""
+    return f"-{options.of}" if options.part == "measure" and options.of != "fronts" else ""
 
 
 def keep(name: str, document: dict[str, Any], options: argparse.Namespace) -> None:

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import onnx
-from space_supernets import DESIGNED
+from space_compare import is_designed, joined, of_one
 
 from latency_tables import Effort, LatencyTable, device_fingerprint, get_device, onnx_model
 from latency_tables.in_float import in_float
 from latency_tables.int8 import quantized_for_timing, recorded_network
-from nas.console import progress
+from nas.console import progress, say
 from nas.files import write_bytes, write_json
 from nas.front import measure_networks
 from nas.onnx_eval import accuracy, logits
@@ -97,9 +97,10 @@ def measured(
         data: The images.
         device_name: Where files are timed.
         seconds: For how long.
-        beside: What this wrote before, perhaps on another device: the accuracies of its hand-made networks stay, and
-            they are timed here among the files. Integers add up to the same everywhere, so files need not be kept.
-            Networks of one space, seed and training become one front.
+        beside: What this wrote before, perhaps on another device: the accuracies of its networks stay (a design's only
+            where there are no folders), and they are timed here among the files. Integers add up to the same
+            everywhere, so files need not be kept. An accuracy stays that of the form that it was measured of. Networks
+            of one space, seed and training become one front.
         floats: How names of operators begin that integers may make slower: every network is timed as it is and with
             these in float, and the faster form counts.
     """
@@ -118,7 +119,7 @@ def measured(
         latencies = iter(measure_networks(every, device, update, effort=Effort(seconds=seconds)))
     tested: dict[int, np.ndarray] = {}
     for front in others:
-        front["files"] = "some were not kept: accuracies as measured before, the same networks timed with other weights"
+        front["files"] = "some were not kept: accuracies as measured before, networks timed with other weights"
         for row in front["networks"]:
             row.pop("file", None)
     rows = [row for front in fronts + others for row in front["networks"]]
@@ -160,101 +161,21 @@ def _others(document: dict[str, Any], fronts: list[dict[str, Any]]) -> list[dict
 
     Left out whole are those that `fronts` has with another training, and designs where it has anything.
     """
-    made = {(_of(front), row["arch"]) for front in fronts for row in front["networks"]}
-    anew, found = {front["folder"]: _of(front) for front in fronts}, []
+    made = {(of_one(front), row["arch"]) for front in fronts for row in front["networks"]}
+    anew, found = {front["folder"]: of_one(front) for front in fronts}, []
     for front in document["fronts"]:
-        of, name = _of(front), front["folder"]
+        of, name = of_one(front), front["folder"]
+        if fronts and is_designed(front):
+            continue
+        if anew.get(name, of) != of:
+            say(f"{name} of before is left out: another space or training than now.")
+            continue
         rows = [row for row in front["networks"] if (of, row["arch"]) not in made]
-        if rows and anew.get(name, of) == of and not (fronts and name.startswith(DESIGNED)):
-            found.append(front | {"networks": rows})
+        made |= {(of, row["arch"]) for row in rows}
+        found += [front | {"networks": rows}] if rows else []
     return found
-
-
-def joined(fronts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Fronts of one space, seed and training as one, from the fastest to the slowest; the first's folder names it."""
-    found: dict[str, dict[str, Any]] = {}
-    for front in fronts:
-        first = found.setdefault(_of(front), front | {"networks": []})
-        first |= {"files": front["files"]} if "files" in front else {}
-        first["networks"] = sorted(first["networks"] + front["networks"], key=lambda row: float(row["latency_ms"]))
-    return [*found.values()]
-
-
-def _of(front: dict[str, Any]) -> str:
-    """What networks of a front have in common: space, seed and training, and whether the space was designed."""
-    designed = front["folder"].startswith(DESIGNED)
-    alone = {key: value for key, value in front.get("alone", {}).items() if key != "networks"}
-    kept = {key: front.get(key) for key in ("space", "seed", "train", "quantised")}
-    return json.dumps(kept | {"alone": alone, "designed": designed}, sort_keys=True)
 
 
 def _networks(front: dict[str, Any]) -> list[Network]:
     space = get_space(front["space"]["name"], **front["space"]["options"])
     return [space.network(space.parse(row["arch"])).live for row in front["networks"]]
-
-
-def compared(fronts: list[dict[str, Any]], ours: str) -> dict[str, dict[str, list[float | None]]]:
-    """The designed space against the others, for every seed.
-
-    How much faster: for each of the other space's networks that no other of its seed beats in both, the fastest of
-    ours that is as accurate. How much more accurate: for each latency, of either, from the fastest to the slowest
-    network of the other space, the most accurate network that is not slower, of ours and of theirs; at other latencies
-    it was not looked for. The largest of these ratios and differences (points), None where there is none.
-
-    Args:
-        fronts: As `measured` has them.
-        ours: Folder of the designed space, before the seed.
-    """
-    found: dict[str, dict[str, list[float | None]]] = {}
-    by_name = {front["folder"]: points(front) for front in fronts}
-    for name, theirs in by_name.items():
-        space, _, seed = name.rpartition("-")
-        own = by_name.get(f"{ours}-{seed}")
-        if space == ours or own is None:
-            continue
-        unbeaten = theirs[pareto_front(theirs * (-1, 1))]
-        faster = [ms / own[own[:, 0] >= test, 1].min() for test, ms in unbeaten if (own[:, 0] >= test).any()]
-        first, last = max(own[:, 1].min(), theirs[:, 1].min()), theirs[:, 1].max()
-        limits = [t for t in (*own[:, 1], *theirs[:, 1]) if first <= t <= last]
-        better = [_best_within(own, t) - _best_within(theirs, t) for t in limits]
-        row = found.setdefault(space, {"times_faster": [], "points_better": []})
-        row["times_faster"].append(max(map(float, faster), default=None))
-        row["points_better"].append(max(better, default=None))
-    return found
-
-
-def _best_within(front: np.ndarray, ms: float) -> float:
-    """Accuracy of the most accurate network that is not slower."""
-    return float(front[front[:, 1] <= ms, 0].max())
-
-
-def points(front: dict[str, Any]) -> np.ndarray:
-    """Test accuracy (percent) and measured latency (ms) of a front's networks, `[n, 2]`."""
-    return np.array([(row["test"], row["latency_ms"]) for row in front["networks"]], dtype=np.float64)
-
-
-def picture(document: dict[str, Any], out: Path) -> None:
-    """The fronts of all spaces, a mark for each seed; the ending of `out` decides the format."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-    from matplotlib import ticker
-
-    figure, axes = plt.subplots(figsize=(7.2, 4.2), layout="constrained")
-    names = list(dict.fromkeys(front["folder"].rpartition("-")[0] for front in document["fronts"]))
-    for front in document["fronts"]:
-        name, _, seed = front["folder"].rpartition("-")
-        accuracy, ms = points(front).T
-        label = name if seed == "0" else None
-        axes.plot(ms, accuracy, marker="osd^v"[int(seed) % 5], ms=5, lw=1, color=f"C{names.index(name)}", label=label)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 1.4, 2, 2.8, 4, 5.6, 8)))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter("")
-    axes.set_xlabel(f"INT8 latency (ms), {document['conditions']['cpu'].replace('(R)', '')}, 1 thread")
-    axes.set_ylabel(f"test accuracy (%), {document['data']}")
-    axes.grid(alpha=0.3, which="both")
-    axes.legend(frameon=False)
-    figure.savefig(out, dpi=150)
-    plt.close(figure)

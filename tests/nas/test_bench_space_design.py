@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bench_space_design import name_of, picks_part
+from bench_space_design import name_of, picks_part, suffix
+from space_options import parsed
 
 from latency_tables import LatencyTable
 from nas.design.scoring import opened
@@ -24,7 +25,7 @@ def picked(**options):
 
 
 def test_picks_are_the_designs_networks_under_each_limit():
-    """One for each, every seed the same; their latency is the table's; hand-made fronts stay."""
+    """One for each; their latency is the table's; hand-made fronts stay."""
     limits = [0.23, 0.25, 0.3]
     found = picked(limits=limits)
     ours = [front for front in found if front["folder"].startswith("designed")]
@@ -44,9 +45,8 @@ def test_picks_by_default_are_for_the_designs_own_limits():
     """Or for as many, evenly between the smallest and the largest of them."""
     limits = opened(DESIGN).limits_ms
     own, between = (picked(**options)[0]["networks"] for options in ({}, {"networks": 3}))
-    for rows in (own, between):
-        assert 1 < len(rows) <= len(limits) and rows[-1]["table_ms"] <= max(limits)
-    assert own[0] == between[0] and own[-1] == between[-1]
+    assert len(own) == len(limits) == 4 and len(between) == 3 and between[1] not in (own[0], own[-1])
+    assert own[0] == between[0] and own[-1] == between[-1] and own[-1]["table_ms"] <= max(limits)
 
 
 @pytest.mark.parametrize(
@@ -54,5 +54,14 @@ def test_picks_by_default_are_for_the_designs_own_limits():
     [("fronts", "d-vnni-strided64"), ("alone", "d-alone-vnni-strided64"), ("beside", "x-again")],
 )
 def test_results_are_named_after_what_was_measured(of, name):
+    """In benchmarks/, and in OUT, where what one wrote is what others read."""
     options = Namespace(part="measure", of=of, designed=DESIGN, beside=Path("space-design-x.json"))
     assert name_of("d", options) == name
+    assert suffix(options) == {"fronts": "", "alone": "-alone", "beside": "-beside"}[of]
+
+
+def test_what_is_timed_again_must_be_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["bench", "measure", "D", "--data", "x", "--out", str(tmp_path), "--of", "beside"])
+    with pytest.raises(SystemExit):
+        parsed(None)
+    assert "--of beside needs --beside RESULT" in capsys.readouterr().err
