@@ -36,7 +36,7 @@ from typing import Any
 
 import numpy as np
 from space_options import BESIDE, own_table, parsed, table_of
-from space_supernets import DESIGNED, HAND_MADE
+from space_supernets import DESIGNED, HAND_MADE, is_designed
 from supernet_parts.common import at_once, share_of
 
 from nas.jax_setup import keep_programs, spare_autotuning
@@ -159,7 +159,7 @@ def picks_part(options: argparse.Namespace) -> dict[str, Any]:
     found = designed_networks(designed, limits)
     rows = [{"arch": arch, "size": size, "table_ms": pick.latency_ms} for arch, pick in found]
     ours = {"space": {"name": space.name, "options": space.options}, "networks": rows}
-    theirs = [f for f in json.loads(options.fronts.read_text())["fronts"] if not f["folder"].startswith(DESIGNED)]
+    theirs = [f for f in json.loads(options.fronts.read_text())["fronts"] if not is_designed(f["folder"])]
     seeds = sorted({front["seed"] for front in theirs})
     return {"fronts": [{"folder": f"{DESIGNED}-{seed}", "seed": seed} | ours for seed in seeds] + theirs}
 
@@ -169,7 +169,7 @@ def chosen_fronts(options: argparse.Namespace, kind: str) -> list[Path]:
     from space_fronts import RECORD
 
     found = sorted(path.parent for path in (options.out / kind).glob(f"*/{RECORD}"))
-    if not any(path.name.startswith(DESIGNED) for path in found):
+    if not any(is_designed(path.name) for path in found):
         raise SystemExit(
             f"{options.out / kind} holds no front of the designed space; the part that makes it is {kind}."
         )

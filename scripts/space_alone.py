@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from space_compare import space_of
 from space_fronts import RECORD
 from train_alone import recipe, trained_alone
 
 from latency_tables.int8 import quantize
 from nas.files import write_json
-from search_spaces import get_space
 from supernets.data import Dataset
 from supernets.images import nchw, prepare
 
@@ -66,7 +66,7 @@ def train_one(front: dict[str, Any], index: int, data: Dataset, folder: Path, ho
         raise SystemExit(f"{path} is of another network, data or training; use the same options, or another --out.")
     if path.is_file():
         return path
-    space = get_space(front["space"]["name"], **front["space"]["options"])
+    space = space_of(front)
     split = data.split(min(_KEPT_OUT, len(data.train_images) // 10), front["seed"])
     config = recipe(how.epochs, how.batch, precision=how.precision, seed=front["seed"])
     network = trained_alone(space, space.parse(front["networks"][index]["arch"]), data, split, config, place)

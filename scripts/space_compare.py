@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from space_supernets import DESIGNED
+from space_supernets import is_designed
 
 from nas.pareto import pareto_front
-from search_spaces import get_space
+from search_spaces import Space, get_space
 
 
 def joined(fronts: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -24,15 +24,15 @@ def joined(fronts: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def of_one(front: dict[str, Any]) -> str:
     """What networks of a front have in common: space, seed and training, and whether the space was designed."""
-    space = get_space(front["space"]["name"], **front["space"]["options"])  # its options may be spelled out or not
+    space = space_of(front)  # as options may be spelled out or not
     alone = {key: value for key, value in front.get("alone", {}).items() if key != "networks"}
-    kept = {"space": space.name, "options": space.options, "alone": alone, "designed": is_designed(front)}
+    kept = {"space": space.name, "options": space.options, "alone": alone, "designed": is_designed(front["folder"])}
     return json.dumps(kept | {key: front.get(key) for key in ("seed", "train", "quantised")}, sort_keys=True)
 
 
-def is_designed(front: dict[str, Any]) -> bool:
-    """Whether a front is of the designed space."""
-    return bool(front["folder"].rpartition("-")[0] == DESIGNED)
+def space_of(front: dict[str, Any]) -> Space:
+    """The space that a front's networks are of."""
+    return get_space(front["space"]["name"], **front["space"]["options"])
 
 
 def compared(fronts: list[dict[str, Any]], ours: str) -> dict[str, dict[str, list[float | None]]]:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import onnx
-from space_compare import is_designed, joined, of_one
+from space_compare import joined, of_one, space_of
+from space_supernets import is_designed
 
 from latency_tables import Effort, LatencyTable, device_fingerprint, get_device, onnx_model
 from latency_tables.in_float import in_float
@@ -24,12 +25,13 @@ from nas.search.engine import search
 from nas.search.factory import make_searcher
 from nas.subnets import Subnets
 from predictors import TableLatency
-from search_spaces import Network, get_space
+from search_spaces import Network
 from supernets.data import load_dataset
 from supernets.images import nchw, prepare
 
 RECORD = "front.json"
 KEPT = 8  # networks of a front
+_NOT_KEPT = "some were not kept: accuracies as measured before, networks timed with other weights"
 
 
 @dataclass(frozen=True)
@@ -118,15 +120,10 @@ def measured(
         every = [form for each in forms for form in each]
         latencies = iter(measure_networks(every, device, update, effort=Effort(seconds=seconds)))
     tested: dict[int, np.ndarray] = {}
-    for front in others:
-        front["files"] = "some were not kept: accuracies as measured before, networks timed with other weights"
-        for row in front["networks"]:
-            row.pop("file", None)
     rows = [row for front in fronts + others for row in front["networks"]]
     for row, each in zip(rows, forms, strict=True):
         times = [next(latencies).median_ms for _ in each]
         row["latency_ms"] = min(times)
-        row.pop("in_float", None)  # of an earlier measurement
         row |= {"in_float": bool(np.argmin(times))} if floats else {}
     for (_, row), each in zip(own, forms, strict=False):
         size = row["size"]
@@ -161,21 +158,24 @@ def _others(document: dict[str, Any], fronts: list[dict[str, Any]]) -> list[dict
 
     Left out whole are those that `fronts` has with another training, and designs where it has anything.
     """
-    made = {(of_one(front), row["arch"]) for front in fronts for row in front["networks"]}
-    anew, found = {front["folder"]: of_one(front) for front in fronts}, []
+    anew = {front["folder"]: of_one(front) for front in fronts}
+    made = {(anew[front["folder"]], row["arch"]) for front in fronts for row in front["networks"]}
+    found = []
     for front in document["fronts"]:
-        of, name = of_one(front), front["folder"]
-        if fronts and is_designed(front):
+        if fronts and is_designed(front["folder"]):
             continue
-        if anew.get(name, of) != of:
-            say(f"{name} of before is left out: another space or training than now.")
+        of = of_one(front)
+        if anew.get(front["folder"], of) != of:
+            say(f"{front['folder']} of before is left out: another space or training than now.")
             continue
         rows = [row for row in front["networks"] if (of, row["arch"]) not in made]
         made |= {(of, row["arch"]) for row in rows}
-        found += [front | {"networks": rows}] if rows else []
+        # what was a file, and which form was faster, is of the earlier measurement
+        rows = [{key: row[key] for key in row if key not in ("file", "in_float")} for row in rows]
+        found += [front | {"files": _NOT_KEPT, "networks": rows}] if rows else []
     return found
 
 
 def _networks(front: dict[str, Any]) -> list[Network]:
-    space = get_space(front["space"]["name"], **front["space"]["options"])
+    space = space_of(front)
     return [space.network(space.parse(row["arch"])).live for row in front["networks"]]

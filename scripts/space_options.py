@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from space_supernets import DESIGNED, HAND_MADE
+from space_supernets import DESIGNED, HAND_MADE, is_designed
 
 BESIDE = "beside"  # what is measured, where it is no files but networks of an earlier result
 JUDGED_ON = 2048  # training images kept out, that spaces are judged on; batches of score must not be larger
@@ -104,7 +104,7 @@ def _complete(path: Path, part: str) -> bool:
                 return False
         complete = all(isinstance(f["space"], dict) and f["networks"] and f["folder"] for f in fronts)
         # picks makes the designed space's anew
-        return complete and not (part == "picks" and all(f["folder"].startswith(DESIGNED) for f in fronts))
+        return complete and not (part == "picks" and all(is_designed(f["folder"]) for f in fronts))
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

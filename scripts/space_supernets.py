@@ -13,6 +13,11 @@ from nas.processes import end_with_parent
 DESIGNED, HAND_MADE = "designed", ("ofa_mbv3", "ofa_proxyless", "ofa_resnet50")
 
 
+def is_designed(folder: str) -> bool:
+    """Whether a front's folder, SPACE-SEED, is of the designed space."""
+    return folder.rpartition("-")[0] == DESIGNED
+
+
 def quantised_supernet(options: argparse.Namespace, name: str, seed: int) -> Path:
     """Trains a supernet of a space, then quantised for all; the folder of its run."""
     plain, quantised = (options.out / f"{name}-{seed}" / kind for kind in ("fp32", "int8"))
